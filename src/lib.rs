@@ -1,0 +1,10 @@
+//! Tollgate: a stateless inference gateway.
+
+pub mod limits;
+pub mod net;
+pub mod provider;
+pub mod routing;
+pub mod secret;
+pub mod upstream;
+pub mod usage;
+pub mod wire;

@@ -1,0 +1,5 @@
+//! Gives every other module what it needs from the outside world: time, names, TLS.
+//!
+//! Knows nobody of the rest of the crate.
+
+pub mod clock;

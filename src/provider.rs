@@ -1,0 +1,26 @@
+//! Knows the dialects of upstreams: where an endpoint's path stands under a base URI and how a credential is shown.
+//!
+//! Pure: given values, it shapes a request; it never sends one.
+
+/// A vendor's dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// OpenAI's own API.
+    OpenAi,
+    /// Any server that speaks OpenAI's dialect under a base URL.
+    Compatible,
+    /// The built-in upstream.
+    Simulator,
+}
+
+impl Provider {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Provider::OpenAi => "openai",
+            Provider::Compatible => "compatible",
+            Provider::Simulator => "simulator",
+        }
+    }
+}

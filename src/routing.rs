@@ -1,0 +1,165 @@
+//! Chooses the deployment for a model name.
+//!
+//! Pure: given a table, a name gives a route; health and load come later as numbers.
+
+use std::sync::Arc;
+
+use crate::upstream::Upstream;
+
+/// A pattern over model names: literal text and `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    text: Arc<str>,
+}
+
+impl Pattern {
+    /// A pattern as written.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Pattern { text: text.into() }
+    }
+
+    /// As written; a bounded label.
+    #[must_use]
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    /// Whether it has no `*`: then it names one model.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        !self.text.contains('*')
+    }
+
+    /// Whether `name` fits. Linear in the name for one `*`, bounded by text × name otherwise.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let (pattern, name) = (self.text.as_bytes(), name.as_bytes());
+        let (mut p, mut n) = (0, 0);
+        let mut retry: Option<(usize, usize)> = None;
+        while n < name.len() {
+            if p < pattern.len() && pattern[p] == b'*' {
+                retry = Some((p + 1, n));
+                p += 1;
+            } else if p < pattern.len() && pattern[p] == name[n] {
+                p += 1;
+                n += 1;
+            } else if let Some((after, from)) = retry {
+                p = after;
+                n = from + 1;
+                retry = Some((after, from + 1));
+            } else {
+                return false;
+            }
+        }
+        pattern[p..].iter().all(|&b| b == b'*')
+    }
+
+    /// Most specific first: the longest literal part, then fewer stars.
+    fn specificity(&self) -> (usize, std::cmp::Reverse<usize>) {
+        let stars = self.text.bytes().filter(|&b| b == b'*').count();
+        (self.text.len() - stars, std::cmp::Reverse(stars))
+    }
+}
+
+/// An upstream and the model's name there.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// Who does the work.
+    pub upstream: Arc<Upstream>,
+    /// The model's name there; `{model}` stands for what the client asked for. `None`: the same name.
+    pub model: Option<Arc<str>>,
+}
+
+impl Deployment {
+    /// The name that the upstream is to be asked for, if it differs from what the client wrote.
+    #[must_use]
+    pub fn renamed(&self, asked: &str) -> Option<String> {
+        let name = self.model.as_ref()?.replace("{model}", asked);
+        (name != asked).then_some(name)
+    }
+}
+
+/// What happens to the calls for some model names.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The names it serves.
+    pub models: Vec<Pattern>,
+    /// Where they go.
+    pub deployment: Deployment,
+    /// Output tokens reserved when a call names no cap.
+    pub max_output_tokens: u64,
+    /// Whether that cap is also sent upstream.
+    pub enforce_cap: bool,
+}
+
+/// A route, with the pattern that led to it.
+#[derive(Clone, Debug)]
+pub struct Matched {
+    /// The route.
+    pub route: Arc<Route>,
+    /// The pattern as written: the bounded label of this call's route.
+    pub pattern: Arc<str>,
+}
+
+/// All routes, ordered so that the first match is the most specific.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable {
+    ordered: Vec<(Pattern, Arc<Route>)>,
+}
+
+impl RouteTable {
+    /// Orders routes; of two equal patterns the first written wins.
+    #[must_use]
+    pub fn new(routes: Vec<Arc<Route>>) -> Self {
+        let mut ordered: Vec<(Pattern, Arc<Route>)> = Vec::new();
+        for route in routes {
+            for pattern in &route.models {
+                ordered.push((pattern.clone(), Arc::clone(&route)));
+            }
+        }
+        ordered.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.specificity()));
+        RouteTable { ordered }
+    }
+
+    /// The route for a model name.
+    #[must_use]
+    pub fn find(&self, model: &str) -> Option<Matched> {
+        let (pattern, route) = self.ordered.iter().find(|(pattern, _)| pattern.matches(model))?;
+        Some(Matched { route: Arc::clone(route), pattern: Arc::clone(pattern.text()) })
+    }
+
+    /// Every pattern with its route, most specific first.
+    pub fn iter(&self) -> impl Iterator<Item = (&Pattern, &Arc<Route>)> {
+        self.ordered.iter().map(|(pattern, route)| (pattern, route))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_match_any_text_and_nothing_else_is_special() {
+        for (pattern, name, fits) in [
+            ("*", "", true),
+            ("*", "gpt-5", true),
+            ("gpt-*", "gpt-", true),
+            ("gpt-*", "gp", false),
+            ("*-mini", "gpt-5-mini", true),
+            ("*-mini", "gpt-5-mini2", false),
+            ("a*b*c", "axxbyybzc", true),
+            ("a*b*c", "axxbyybz", false),
+            ("gpt.5", "gptx5", false),
+            ("GPT-5", "gpt-5", false),
+        ] {
+            assert_eq!(Pattern::new(pattern).matches(name), fits, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_pattern_and_name_take_bounded_time() {
+        let pattern = Pattern::new(&"a*".repeat(100));
+        assert!(!pattern.matches(&format!("{}b", "a".repeat(99))));
+    }
+}

@@ -1,0 +1,44 @@
+//! Says how many tokens a call took, and whether the upstream said so or we estimated it.
+//!
+//! Pure: knows no runtime, no HTTP, no clock.
+
+/// The tokens of one call. Details are parts of their totals: `cached` within `input`, `reasoning` within `output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens read: the prompt.
+    pub input: u64,
+    /// The part of `input` that the upstream took from its prompt cache.
+    pub cached: u64,
+    /// Tokens written: the answer, reasoning included.
+    pub output: u64,
+    /// The part of `output` that was reasoning.
+    pub reasoning: u64,
+}
+
+impl Usage {
+    /// Input and output together: what a `tokens` limit counts.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+}
+
+/// Who counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The upstream reported the numbers.
+    Reported,
+    /// The upstream did not; they are ours.
+    Estimated,
+}
+
+impl Source {
+    /// The word in usage records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Reported => "reported",
+            Source::Estimated => "estimated",
+        }
+    }
+}
