@@ -1,0 +1,211 @@
+//! Takes finished lines from calls and writes them out on a thread of its own, so that no call ever waits for a disk or a pipe.
+//!
+//! Must not know what a line says.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Bytes that may wait for a slow sink; what comes beyond is dropped and counted.
+pub const QUEUE_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long lines gather before they are written together.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// A handle for pushing lines; clones share one queue and one thread.
+#[derive(Clone)]
+pub struct LineWriter {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    dropped: AtomicU64,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct Queue {
+    bytes: Vec<u8>,
+    lines: u64,
+    closing: bool,
+    written: bool,
+}
+
+impl LineWriter {
+    /// Starts the thread that writes to `sink`. `name` is the thread's.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn start(name: &str, sink: impl Write + Send + 'static, capacity: usize) -> std::io::Result<Self> {
+        let shared =
+            Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), dropped: AtomicU64::new(0), capacity });
+        let writer = LineWriter { shared: Arc::clone(&shared) };
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || write_all(&shared, sink))?;
+        Ok(writer)
+    }
+
+    /// Queues one line, its line end included. Never blocks on the sink.
+    pub fn push(&self, line: &[u8]) {
+        let mut queue = self.shared.lock();
+        if queue.closing || queue.bytes.len() + line.len() > self.shared.capacity {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let first = queue.bytes.is_empty();
+        queue.bytes.extend_from_slice(line);
+        queue.lines += 1;
+        drop(queue);
+        if first {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Lines that were lost so far: the queue was full or the sink failed.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what is queued and ends the thread; waits for that at most `patience`. Returns whether all was written.
+    pub fn close(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut queue = self.shared.lock();
+        queue.closing = true;
+        self.shared.changed.notify_all();
+        while !queue.written {
+            let Some(left) = until.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            queue = self.shared.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The writer's thread: sleeps while nothing is queued, then writes all that has gathered.
+fn write_all(shared: &Shared, mut sink: impl Write) {
+    let mut batch = Vec::new();
+    let mut torn = false;
+    loop {
+        let mut queue = shared.lock();
+        while queue.bytes.is_empty() && !queue.closing {
+            queue = shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        if !queue.closing {
+            let (gathered, _) = shared.changed.wait_timeout(queue, GATHER).unwrap_or_else(PoisonError::into_inner);
+            queue = gathered;
+        }
+        std::mem::swap(&mut batch, &mut queue.bytes);
+        let lines = std::mem::take(&mut queue.lines);
+        let last = queue.closing;
+        drop(queue);
+
+        // After a failed write the sink may hold half a line: the next batch begins on a line of its own.
+        let written = if torn { sink.write_all(b"\n") } else { Ok(()) }
+            .and_then(|()| sink.write_all(&batch))
+            .and_then(|()| sink.flush());
+        torn = written.is_err();
+        if torn {
+            shared.dropped.fetch_add(lines, Ordering::Relaxed);
+        }
+        batch.clear();
+        batch.shrink_to(64 * 1024);
+        if last {
+            shared.lock().written = true;
+            shared.changed.notify_all();
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    struct Collect(Arc<Mutex<Vec<u8>>>);
+    impl Write for Collect {
+        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(buf);
+            Ok(buf.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A sink that is stuck until its sender is dropped, as a pipe whose reader has stopped.
+    struct Stuck(mpsc::Receiver<()>);
+    impl Write for Stuck {
+        fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(buf.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_line_is_written_in_order_before_close_returns() {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let writer = LineWriter::start("test", Collect(Arc::clone(&out)), QUEUE_BYTES).unwrap();
+        for i in 0..1_000 {
+            writer.push(format!("{i}\n").as_bytes());
+        }
+        assert!(writer.close(Duration::from_secs(5)));
+        let text = String::from_utf8(out.lock().unwrap().clone()).unwrap();
+        assert_eq!(text, (0..1_000).map(|i| format!("{i}\n")).collect::<String>());
+        assert_eq!(writer.dropped(), 0);
+    }
+
+    #[test]
+    fn a_stuck_sink_blocks_no_call_and_what_is_lost_is_counted() {
+        let (free, stuck) = mpsc::channel();
+        let writer = LineWriter::start("test", Stuck(stuck), 1_000).unwrap();
+        for _ in 0..100 {
+            writer.push(&[b'x'; 100]);
+        }
+        assert!(writer.dropped() >= 100 - 20, "{}", writer.dropped());
+        assert!(!writer.close(Duration::from_millis(10)));
+        drop(free);
+    }
+
+    #[test]
+    fn a_failed_write_is_counted_and_the_next_line_starts_afresh() {
+        struct Fails(Arc<Mutex<Vec<u8>>>, u32);
+        impl Write for Fails {
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                self.1 += 1;
+                if self.1 == 1 {
+                    self.0.lock().unwrap().extend_from_slice(&buf[..2]);
+                    return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+                }
+                self.0.lock().unwrap().extend_from_slice(buf);
+                Ok(buf.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let writer = LineWriter::start("test", Fails(Arc::clone(&out), 0), QUEUE_BYTES).unwrap();
+        writer.push(b"first\n");
+        while writer.dropped() == 0 {
+            std::thread::yield_now();
+        }
+        writer.push(b"second\n");
+        assert!(writer.close(Duration::from_secs(5)));
+        assert_eq!(out.lock().unwrap().as_slice(), b"fi\nsecond\n");
+        assert_eq!(writer.dropped(), 1);
+    }
+}
