@@ -3,3 +3,6 @@
 //! Pure: knows no runtime, no hyper, no tenant, no upstream.
 
 pub mod endpoint;
+pub mod model_name;
+pub mod peek;
+pub mod splice;
