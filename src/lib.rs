@@ -5,6 +5,7 @@ pub mod net;
 pub mod provider;
 pub mod routing;
 pub mod secret;
+pub mod stream;
 pub mod upstream;
 pub mod usage;
 pub mod wire;
