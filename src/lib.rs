@@ -6,6 +6,7 @@ pub mod provider;
 pub mod routing;
 pub mod secret;
 pub mod telemetry;
+pub mod stream;
 pub mod upstream;
 pub mod usage;
 pub mod wire;

@@ -2,6 +2,17 @@
 //!
 //! Pure: knows no runtime, no HTTP, no clock.
 
+pub mod counts;
+pub mod estimate;
+pub mod json;
+pub mod record;
+pub(crate) mod shape;
+pub(crate) mod walk;
+
+pub use counts::{Anomalies, Anomaly};
+pub use json::{BodyScanner, Reading, read};
+pub use shape::Dialect;
+
 /// The tokens of one call. Details are parts of their totals: `cached` within `input`, `reasoning` within `output`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

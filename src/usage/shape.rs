@@ -1,0 +1,267 @@
+//! Names the places in an answer where usage, generated text and a few other facts stand, for every dialect.
+//!
+//! Only tables: must not know how JSON is read. A new dialect is a few more nodes here.
+
+use super::counts::Field;
+use crate::wire::endpoint::Endpoint;
+
+/// The kind of answer that an endpoint gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `chat/completions`: `choices[].delta` or `choices[].message`.
+    Chat,
+    /// `completions`: `choices[].text`.
+    Completions,
+    /// `responses`: typed events, or one response object.
+    Responses,
+    /// `embeddings`: vectors and usage; no text, never a stream.
+    Embeddings,
+}
+
+impl Dialect {
+    /// The dialect of an endpoint's answers; none where nothing is metered.
+    #[must_use]
+    pub fn of(endpoint: Endpoint) -> Option<Dialect> {
+        match endpoint {
+            Endpoint::ChatCompletions => Some(Dialect::Chat),
+            Endpoint::Completions => Some(Dialect::Completions),
+            Endpoint::Responses => Some(Dialect::Responses),
+            Endpoint::Embeddings => Some(Dialect::Embeddings),
+            Endpoint::Models | Endpoint::Model => None,
+        }
+    }
+
+    /// What the JSON of one streamed event is.
+    pub(crate) fn event(self) -> Node {
+        match self {
+            Dialect::Chat | Dialect::Completions => Node::Completion,
+            Dialect::Responses => Node::ResponseEvent,
+            Dialect::Embeddings => Node::Embeddings,
+        }
+    }
+
+    /// What a whole JSON answer is.
+    pub(crate) fn body(self) -> Node {
+        match self {
+            Dialect::Chat | Dialect::Completions => Node::Completion,
+            Dialect::Responses => Node::Response,
+            Dialect::Embeddings => Node::Embeddings,
+        }
+    }
+
+    /// Whether the stream can hold a usage chunk with empty `choices`.
+    pub(crate) fn has_usage_chunk(self) -> bool {
+        matches!(self, Dialect::Chat | Dialect::Completions)
+    }
+}
+
+/// A container that is read, not skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// An answer or event of chat and completions.
+    Completion,
+    Choices,
+    Choice,
+    /// A `delta` or `message`.
+    Message,
+    ToolCalls,
+    ToolCall,
+    Function,
+    /// Content in blocks: `[{"type":"text","text":…}]`, also thinking blocks.
+    Blocks,
+    Block,
+    Audio,
+    /// An event of a Responses stream.
+    ResponseEvent,
+    /// A response object.
+    Response,
+    Items,
+    Item,
+    Parts,
+    Part,
+    Embeddings,
+    /// An object that holds usage of its own: `x_groq`.
+    UsageHolder,
+    Usage,
+    InputDetails,
+    OutputDetails,
+}
+
+/// What the value at a place is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Act {
+    /// Nothing: skipped, whatever it is.
+    Skip,
+    /// A container with something in it.
+    Enter(Node),
+    /// Generated text.
+    Text,
+    /// Generated text that may have come before in pieces: the output inside a response object.
+    WholeText,
+    /// Generated text if the event's type says so: a Responses `delta`.
+    Delta,
+    /// Text, or a list of blocks with text.
+    TextOrBlocks,
+    /// A number of a usage object.
+    Count(Field),
+    /// The event's `type`.
+    Kind,
+    /// The event's `sequence_number`.
+    Sequence,
+    /// The model that answers.
+    Model,
+    /// The response's id.
+    Id,
+    /// The response's creation time.
+    Created,
+    /// A string that differs from event to event and says nothing: padding.
+    Pad,
+    /// An error if it is not null.
+    Error,
+}
+
+impl Node {
+    pub(crate) fn is_array(self) -> bool {
+        matches!(self, Node::Choices | Node::ToolCalls | Node::Blocks | Node::Items | Node::Parts)
+    }
+
+    /// What the elements of a list are for.
+    pub(crate) fn element(self) -> Act {
+        match self {
+            Node::Choices => Act::Enter(Node::Choice),
+            Node::ToolCalls => Act::Enter(Node::ToolCall),
+            Node::Blocks => Act::Enter(Node::Block),
+            Node::Items => Act::Enter(Node::Item),
+            Node::Parts => Act::Enter(Node::Part),
+            _ => Act::Skip,
+        }
+    }
+
+    /// What the member of an object is for.
+    pub(crate) fn member(self, key: &[u8]) -> Act {
+        match self {
+            Node::Completion => completion(key),
+            Node::Choice => choice(key),
+            Node::Message => message(key),
+            Node::ToolCall => match key {
+                b"function" | b"custom" => Act::Enter(Node::Function),
+                _ => Act::Skip,
+            },
+            Node::Function => match key {
+                b"arguments" | b"input" | b"name" => Act::Text,
+                _ => Act::Skip,
+            },
+            Node::Block => match key {
+                b"text" | b"refusal" => Act::Text,
+                b"thinking" => Act::TextOrBlocks,
+                _ => Act::Skip,
+            },
+            Node::Audio => match key {
+                b"transcript" => Act::Text,
+                _ => Act::Skip,
+            },
+            Node::ResponseEvent => response_event(key),
+            Node::Response => response(key),
+            Node::Item => match key {
+                b"content" | b"summary" => Act::Enter(Node::Parts),
+                b"arguments" | b"code" | b"input" | b"name" => Act::WholeText,
+                _ => Act::Skip,
+            },
+            Node::Part => match key {
+                b"text" | b"refusal" | b"transcript" => Act::WholeText,
+                _ => Act::Skip,
+            },
+            Node::Embeddings => match key {
+                b"usage" => Act::Enter(Node::Usage),
+                b"model" => Act::Model,
+                b"error" => Act::Error,
+                _ => Act::Skip,
+            },
+            Node::UsageHolder => match key {
+                b"usage" => Act::Enter(Node::Usage),
+                _ => Act::Skip,
+            },
+            Node::Usage => usage(key),
+            Node::InputDetails => match key {
+                b"cached_tokens" => Act::Count(Field::CachedDetail),
+                _ => Act::Skip,
+            },
+            Node::OutputDetails => match key {
+                b"reasoning_tokens" => Act::Count(Field::ReasoningDetail),
+                _ => Act::Skip,
+            },
+            Node::Choices | Node::ToolCalls | Node::Blocks | Node::Items | Node::Parts => Act::Skip,
+        }
+    }
+}
+
+fn completion(key: &[u8]) -> Act {
+    match key {
+        b"choices" => Act::Enter(Node::Choices),
+        b"usage" => Act::Enter(Node::Usage),
+        b"x_groq" => Act::Enter(Node::UsageHolder),
+        b"model" => Act::Model,
+        b"obfuscation" => Act::Pad,
+        b"error" => Act::Error,
+        _ => Act::Skip,
+    }
+}
+
+fn choice(key: &[u8]) -> Act {
+    match key {
+        b"delta" | b"message" => Act::Enter(Node::Message),
+        b"text" => Act::Text,
+        _ => Act::Skip,
+    }
+}
+
+fn message(key: &[u8]) -> Act {
+    match key {
+        b"content" => Act::TextOrBlocks,
+        b"reasoning" | b"reasoning_content" | b"refusal" => Act::Text,
+        b"tool_calls" => Act::Enter(Node::ToolCalls),
+        b"function_call" => Act::Enter(Node::Function),
+        b"audio" => Act::Enter(Node::Audio),
+        _ => Act::Skip,
+    }
+}
+
+fn response_event(key: &[u8]) -> Act {
+    match key {
+        b"type" => Act::Kind,
+        b"sequence_number" => Act::Sequence,
+        b"delta" => Act::Delta,
+        b"obfuscation" => Act::Pad,
+        b"response" => Act::Enter(Node::Response),
+        b"usage" => Act::Enter(Node::Usage),
+        b"error" => Act::Error,
+        _ => Act::Skip,
+    }
+}
+
+fn response(key: &[u8]) -> Act {
+    match key {
+        b"id" => Act::Id,
+        b"created_at" => Act::Created,
+        b"model" => Act::Model,
+        b"output" => Act::Enter(Node::Items),
+        b"usage" => Act::Enter(Node::Usage),
+        b"error" => Act::Error,
+        _ => Act::Skip,
+    }
+}
+
+fn usage(key: &[u8]) -> Act {
+    match key {
+        b"prompt_tokens" => Act::Count(Field::Prompt),
+        b"input_tokens" => Act::Count(Field::Input),
+        b"completion_tokens" => Act::Count(Field::Completion),
+        b"output_tokens" => Act::Count(Field::Output),
+        b"total_tokens" => Act::Count(Field::Total),
+        b"cached_tokens" | b"prompt_cache_hit_tokens" => Act::Count(Field::CachedTop),
+        b"reasoning_tokens" => Act::Count(Field::ReasoningTop),
+        b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => Act::Enter(Node::InputDetails),
+        b"completion_tokens_details" | b"output_tokens_details" => Act::Enter(Node::OutputDetails),
+        _ => Act::Skip,
+    }
+}

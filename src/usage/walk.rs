@@ -1,0 +1,502 @@
+//! Walks through the JSON of an answer or of one event as it arrives in pieces, and keeps what [`shape`](super::shape) asks for.
+//!
+//! Must not know SSE, nor what becomes of the findings. It never holds more of the text than one short word
+//! ([`WORD`]), never recurses, takes linear time, and is lenient: what does not follow the grammar of brackets, keys and
+//! strings ends the walk for this document, and everything else is skipped unjudged.
+
+use memchr::memchr2;
+
+use super::counts::{Anomalies, Anomaly, Counts};
+use super::shape::{Act, Node};
+use super::Usage;
+
+pub(crate) mod number;
+pub(crate) mod text;
+
+/// The longest key, number, id or model name that is looked at, in bytes.
+pub(crate) const WORD: usize = 256;
+/// The longest model name that is kept, in bytes.
+const MODEL: usize = 128;
+/// The deepest place that a dialect knows; what lies deeper is skipped by counting brackets.
+const DEEPEST: usize = 12;
+/// How many varying places of an event are remembered; see [`Mark`].
+pub(crate) const MARKS: usize = 4;
+
+/// What was found in the answer so far, over all its events.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The last usage that was not null and not all zero.
+    pub(crate) usage: Option<Usage>,
+    pub(crate) anomalies: Anomalies,
+    /// Decoded bytes of generated text that came in pieces.
+    pub(crate) text: u64,
+    /// Decoded bytes of generated text in whole response objects.
+    pub(crate) whole_text: u64,
+    pub(crate) model: Option<Box<str>>,
+    pub(crate) id: Option<Box<str>>,
+    /// Unix seconds.
+    pub(crate) created: Option<u64>,
+    pub(crate) sequence: Option<u64>,
+    /// An error was told in the answer itself.
+    pub(crate) failure: bool,
+}
+
+/// What is known about `choices` of the event in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Choices {
+    #[default]
+    Unseen,
+    Empty,
+    Filled,
+}
+
+/// The `type` of a Responses event, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    Other,
+    /// `response.completed`, `.incomplete`, `.cancelled`
+    Ended,
+    /// `response.failed`, `error`
+    Failed,
+    /// `response.audio.delta`: its `delta` is no text.
+    Audio,
+}
+
+/// What was found in the event in hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventFound {
+    pub(crate) choices: Choices,
+    /// A `usage` at the top that is not null, whatever it says.
+    pub(crate) usage: bool,
+    /// A usage object at any of its places.
+    pub(crate) usage_anywhere: bool,
+    /// An `error` that is not null.
+    pub(crate) error: bool,
+    pub(crate) kind: Kind,
+    /// Bytes of a `delta` that count once its type is known.
+    delta: u64,
+}
+
+/// A place in the event whose content differs from event to event; all else of it tends to stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) what: Varying,
+    /// First byte of the content, counted from the start of the event's data.
+    pub(crate) start: u64,
+    /// The byte after the content.
+    pub(crate) end: u64,
+}
+
+/// What stands at a [`Mark`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Varying {
+    /// Generated text that counts at once.
+    Text,
+    /// Text that counts unless the event's type says no.
+    Delta,
+    /// A string that says nothing.
+    Pad,
+    /// A sequence number: digits only.
+    Sequence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A value must come.
+    Value,
+    /// A value or the end of the list.
+    FirstValue,
+    /// A key or the end of the object.
+    FirstKey,
+    /// A key must come.
+    Key,
+    Colon,
+    /// A comma or an end must come.
+    After,
+    Str,
+    Scalar,
+    /// Inside a value that is skipped.
+    Tree,
+    /// The document is complete.
+    Closed,
+    /// The document is not JSON.
+    Lost,
+}
+
+/// What is done with the content of the string in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sink {
+    Skip,
+    Count,
+    Word,
+}
+
+/// The text of one key, number or short string.
+#[derive(Debug)]
+struct Word {
+    bytes: [u8; WORD],
+    len: usize,
+    too_long: bool,
+}
+
+/// The walk itself: one per answer, taken up anew for every event.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    root: Node,
+    state: State,
+    /// What the value that comes, or is being read, is for.
+    act: Act,
+    sink: Sink,
+    is_key: bool,
+    escape: text::Escape,
+    stack: [Node; DEEPEST],
+    depth: usize,
+    /// Open brackets of the value that is skipped.
+    tree: u64,
+    counts: Counts,
+    word: Word,
+    /// Bytes of the document before the slice in hand.
+    base: u64,
+    marks: [Mark; MARKS],
+    /// May be above [`MARKS`]: then some are missing.
+    mark_count: usize,
+    mark_start: u64,
+    pub(crate) event: EventFound,
+    pub(crate) found: Found,
+}
+
+impl Walk {
+    pub(crate) fn new(root: Node) -> Walk {
+        Walk {
+            root,
+            state: State::Value,
+            act: Act::Enter(root),
+            sink: Sink::Skip,
+            is_key: false,
+            escape: text::Escape::None,
+            stack: [root; DEEPEST],
+            depth: 0,
+            tree: 0,
+            counts: Counts::default(),
+            word: Word { bytes: [0; WORD], len: 0, too_long: false },
+            base: 0,
+            marks: [Mark { what: Varying::Pad, start: 0, end: 0 }; MARKS],
+            mark_count: 0,
+            mark_start: 0,
+            event: EventFound::default(),
+            found: Found::default(),
+        }
+    }
+
+    /// Ends the document in hand, finished or not, and begins another; the findings stay.
+    pub(crate) fn restart(&mut self) {
+        self.count_delta();
+        self.state = State::Value;
+        self.act = Act::Enter(self.root);
+        self.escape = text::Escape::None;
+        self.is_key = false;
+        self.depth = 0;
+        self.tree = 0;
+        self.base = 0;
+        self.mark_count = 0;
+        self.event = EventFound::default();
+    }
+
+    /// Takes the next piece of the document.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at) {
+            at = match self.state {
+                State::Value | State::FirstValue => self.value(byte, at),
+                State::FirstKey | State::Key => self.key(bytes, at),
+                State::Colon => self.colon(byte, at),
+                State::After => self.after(byte, at),
+                State::Str => self.string(bytes, at),
+                State::Scalar => self.scalar(bytes, at),
+                State::Tree => self.tree(bytes, at),
+                State::Closed | State::Lost => break,
+            };
+        }
+        self.base = self.base.saturating_add(bytes.len() as u64);
+    }
+
+    /// Whether the document is complete.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Whether the document, as far as it came, may still turn out to be an object with empty `choices` and a usage.
+    pub(crate) fn may_be_usage_chunk(&self) -> bool {
+        match self.state {
+            State::Lost => false,
+            State::Closed => self.event.choices == Choices::Empty && self.event.usage,
+            // The root is no object.
+            state if self.depth == 0 && state != State::Value => false,
+            _ => self.event.choices != Choices::Filled,
+        }
+    }
+
+    /// Decoded bytes of generated text so far, those of the unfinished document included.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        self.found.text.saturating_add(self.event.delta_that_counts()).max(self.found.whole_text)
+    }
+
+    /// The varying places of this document; none if there are too many to remember.
+    pub(crate) fn marks(&self) -> Option<&[Mark]> {
+        self.marks.get(..self.mark_count)
+    }
+
+    fn value(&mut self, byte: u8, at: usize) -> usize {
+        if is_space(byte) {
+            return at + 1;
+        }
+        if byte == b']' && self.state == State::FirstValue {
+            return self.close(byte, at);
+        }
+        self.begin_element();
+        match byte {
+            b'"' => self.begin_string(at),
+            b'{' | b'[' => self.begin_container(byte),
+            b'0'..=b'9' | b'-' | b't' | b'f' | b'n' => {
+                self.begin_scalar(byte, at);
+                return at;
+            }
+            _ => self.state = State::Lost,
+        }
+        at + 1
+    }
+
+    /// Any element at all makes `choices` filled.
+    fn begin_element(&mut self) {
+        if self.act == Act::Enter(Node::Choice) {
+            self.event.choices = Choices::Filled;
+        }
+    }
+
+    fn begin_container(&mut self, open: u8) {
+        let node = match self.act {
+            Act::Enter(node) => Some(node),
+            Act::TextOrBlocks if open == b'[' => Some(Node::Blocks),
+            _ => None,
+        };
+        match node.filter(|node| node.is_array() == (open == b'[')) {
+            Some(node) if self.push(node) => {
+                self.state = if open == b'[' { State::FirstValue } else { State::FirstKey };
+                if open == b'[' {
+                    self.act = node.element();
+                }
+                if node == Node::Usage {
+                    self.event.usage |= self.depth == 2;
+                    self.event.usage_anywhere = true;
+                    self.counts = Counts::default();
+                }
+            }
+            _ => {
+                self.note_misplaced();
+                self.tree = 1;
+                self.state = State::Tree;
+            }
+        }
+    }
+
+    /// A value that is neither null nor of the kind that belongs here.
+    fn note_misplaced(&mut self) {
+        match self.act {
+            Act::Enter(Node::Usage) => {
+                self.event.usage |= self.depth == 1;
+                self.event.usage_anywhere = true;
+                self.found.anomalies.add(Anomaly::WrongType);
+            }
+            Act::Enter(Node::Choices) => self.event.choices = Choices::Filled,
+            Act::Count(_) => self.counts.note(Anomaly::WrongType),
+            Act::Error => self.event.error = true,
+            _ => {}
+        }
+    }
+
+    fn push(&mut self, node: Node) -> bool {
+        let Some(place) = self.stack.get_mut(self.depth) else { return false };
+        *place = node;
+        self.depth += 1;
+        true
+    }
+
+    /// The innermost open container.
+    fn top(&self) -> Option<Node> {
+        self.stack.get(self.depth.checked_sub(1)?).copied()
+    }
+
+    fn key(&mut self, bytes: &[u8], at: usize) -> usize {
+        let Some(&byte) = bytes.get(at) else { return at };
+        if is_space(byte) {
+            return at + 1;
+        }
+        if byte == b'}' && self.state == State::FirstKey {
+            return self.close(byte, at);
+        }
+        if byte != b'"' {
+            self.state = State::Lost;
+            return at + 1;
+        }
+        let start = at + 1;
+        let rest = bytes.get(start..).unwrap_or_default();
+        if let Some(length) = memchr2(b'"', b'\\', rest)
+            && rest.get(length) == Some(&b'"')
+        {
+            self.look_up(rest.get(..length).unwrap_or_default());
+            return start + length + 1;
+        }
+        self.is_key = true;
+        self.sink = Sink::Word;
+        self.word.clear();
+        self.state = State::Str;
+        start
+    }
+
+    fn look_up(&mut self, key: &[u8]) {
+        self.act = self.top().map_or(Act::Skip, |node| node.member(key));
+        self.state = State::Colon;
+    }
+
+    fn colon(&mut self, byte: u8, at: usize) -> usize {
+        match byte {
+            b':' => self.state = State::Value,
+            byte if is_space(byte) => {}
+            _ => self.state = State::Lost,
+        }
+        at + 1
+    }
+
+    fn after(&mut self, byte: u8, at: usize) -> usize {
+        match byte {
+            b',' => match self.top() {
+                Some(node) if node.is_array() => {
+                    self.act = node.element();
+                    self.state = State::Value;
+                }
+                Some(_) => self.state = State::Key,
+                None => self.state = State::Lost,
+            },
+            b']' | b'}' => return self.close(byte, at),
+            byte if is_space(byte) => {}
+            _ => self.state = State::Lost,
+        }
+        at + 1
+    }
+
+    fn close(&mut self, byte: u8, at: usize) -> usize {
+        match self.top() {
+            Some(node) if node.is_array() == (byte == b']') => {
+                self.leave(node);
+                self.depth -= 1;
+                self.end_value();
+            }
+            _ => self.state = State::Lost,
+        }
+        at + 1
+    }
+
+    fn leave(&mut self, node: Node) {
+        match node {
+            Node::Usage => {
+                let (usage, anomalies) = self.counts.settle();
+                self.found.usage = usage.or(self.found.usage);
+                self.found.anomalies.join(anomalies);
+            }
+            Node::Choices if self.event.choices == Choices::Unseen => self.event.choices = Choices::Empty,
+            _ => {}
+        }
+    }
+
+    /// A value is complete; with the outermost one, the document is.
+    fn end_value(&mut self) {
+        if self.depth > 0 {
+            self.state = State::After;
+            return;
+        }
+        self.state = State::Closed;
+        self.count_delta();
+        self.found.failure |= self.event.error || self.event.kind == Kind::Failed;
+    }
+
+    fn count_delta(&mut self) {
+        self.found.text = self.found.text.saturating_add(self.event.delta_that_counts());
+        self.event.delta = 0;
+    }
+
+    fn tree(&mut self, bytes: &[u8], at: usize) -> usize {
+        let Some(found) = text::bracket_or_quote(bytes, at) else { return bytes.len() };
+        match bytes.get(found) {
+            Some(b'"') => {
+                self.sink = Sink::Skip;
+                self.state = State::Str;
+            }
+            Some(b'{' | b'[') => self.tree = self.tree.saturating_add(1),
+            _ => {
+                self.tree = self.tree.saturating_sub(1);
+                if self.tree == 0 {
+                    self.end_value();
+                }
+            }
+        }
+        found + 1
+    }
+
+    fn mark(&mut self, what: Varying, start: u64, end: u64) {
+        if let Some(place) = self.marks.get_mut(self.mark_count) {
+            *place = Mark { what, start, end };
+        }
+        self.mark_count = self.mark_count.saturating_add(1);
+    }
+
+    /// Says that this document has a varying place for which there is no mark.
+    fn mark_none(&mut self) {
+        self.mark_count = MARKS + 1;
+    }
+
+    fn position(&self, at: usize) -> u64 {
+        self.base.saturating_add(at as u64)
+    }
+}
+
+impl EventFound {
+    fn delta_that_counts(&self) -> u64 {
+        if self.kind == Kind::Audio { 0 } else { self.delta }
+    }
+
+    /// Whether a `delta` of this event is generated text.
+    pub(crate) fn has_text_delta(&self) -> bool {
+        self.kind != Kind::Audio
+    }
+}
+
+impl Word {
+    fn clear(&mut self) {
+        self.len = 0;
+        self.too_long = false;
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len.saturating_add(bytes.len());
+        match self.bytes.get_mut(self.len..end) {
+            Some(place) if !self.too_long => {
+                place.copy_from_slice(bytes);
+                self.len = end;
+            }
+            _ => self.too_long = true,
+        }
+    }
+
+    /// The whole word; none if it was longer than what is kept.
+    fn get(&self) -> Option<&[u8]> {
+        self.bytes.get(..self.len).filter(|_| !self.too_long)
+    }
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+#[cfg(test)]
+mod tests;
