@@ -3,3 +3,5 @@
 //! Knows nobody of the rest of the crate.
 
 pub mod clock;
+pub mod resolver;
+pub mod tls;
