@@ -1,10 +1,12 @@
 //! Tollgate: a stateless inference gateway.
 
+pub mod cli;
 pub mod limits;
 pub mod net;
 pub mod provider;
 pub mod routing;
 pub mod secret;
+pub mod simulator;
 pub mod upstream;
 pub mod usage;
 pub mod wire;
