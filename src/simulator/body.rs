@@ -11,6 +11,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 
+/// Pause before a cut, so that what was sent before it is on its way: a server drops what it has not yet written.
+const BEFORE_CUT: Duration = Duration::from_millis(5);
+
 /// The connection is to be lost in the middle of the answer, as the model's name asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the simulator cut this answer, as the model's name asked")]
@@ -62,10 +65,25 @@ impl SimBody {
                 Source::Half { missing: (bytes.len() - now.len()) as u64, now }
             }
             (Reply::Json(bytes), _) => Source::Whole(bytes),
-            (Reply::Events(events), Ending::CutAfter(most)) => Source::Events { events, left: Some(most) },
-            (Reply::Events(events), _) => Source::Events { events, left: None },
+            (Reply::Events(_), Ending::CutAfter(0)) => Source::Cut,
+            (Reply::Events(events), Ending::CutAfter(most)) => {
+                Source::Events { events, left: Some(most), begun: false }
+            }
+            (Reply::Events(events), _) => Source::Events { events, left: None, begun: false },
         };
-        SimBody { source, pace: behaviour.pace, sleep: None }
+        let mut body = SimBody { source, pace: behaviour.pace, sleep: None };
+        body.rest();
+        body
+    }
+
+    /// Begins the pause that comes before the next frame, if there is one.
+    fn rest(&mut self) {
+        let pause = match self.source {
+            Source::Cut => self.pace.max(BEFORE_CUT),
+            Source::Events { begun: true, .. } => self.pace,
+            _ => Duration::ZERO,
+        };
+        self.sleep = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
     }
 }
 
@@ -85,13 +103,13 @@ impl Source {
                 *self = Source::Cut;
                 Some(Ok(Frame::data(bytes)))
             }
-            Source::Events { left: Some(0), .. } => {
-                *self = Source::Cut;
-                self.next()
-            }
-            Source::Events { events, left } => {
+            Source::Events { events, left, begun } => {
                 let event = events.next()?;
-                *left = left.map(|left| left - 1);
+                *begun = true;
+                *left = left.map(|left| left.saturating_sub(1));
+                if *left == Some(0) {
+                    *self = Source::Cut;
+                }
                 Some(Ok(Frame::data(event)))
             }
             Source::Cut => {
@@ -118,9 +136,7 @@ impl Body for SimBody {
             body.sleep = None;
         }
         let frame = body.source.next();
-        if frame.is_some() && !body.pace.is_zero() && matches!(body.source, Source::Events { .. }) {
-            body.sleep = Some(Box::pin(tokio::time::sleep(body.pace)));
-        }
+        body.rest();
         Poll::Ready(frame)
     }
 
