@@ -1,5 +1,6 @@
 //! Tollgate: a stateless inference gateway.
 
+pub mod cli;
 pub mod limits;
 pub mod net;
 pub mod provider;
@@ -7,6 +8,7 @@ pub mod routing;
 pub mod secret;
 pub mod telemetry;
 pub mod stream;
+pub mod simulator;
 pub mod upstream;
 pub mod usage;
 pub mod wire;

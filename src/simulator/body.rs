@@ -1,0 +1,154 @@
+//! Sends an answer: whole, or event by event with the pauses and the end that were asked for.
+//!
+//! Must not know what the bytes mean. Dropping it is a client that left; nothing else has to be undone.
+
+use super::faults::{Behaviour, Ending};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// Pause before a cut, so that what was sent before it is on its way: a server drops what it has not yet written.
+const BEFORE_CUT: Duration = Duration::from_millis(5);
+
+/// The connection is to be lost in the middle of the answer, as the model's name asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the simulator cut this answer, as the model's name asked")]
+pub struct SimCut;
+
+/// What is sent.
+pub(super) enum Reply {
+    /// One JSON text.
+    Json(Bytes),
+    /// Events, made when they are due.
+    Events(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
+}
+
+/// The body of a simulated answer. Waits on tokio's timer, so it must be polled inside a runtime.
+pub struct SimBody {
+    source: Source,
+    pace: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+enum Source {
+    /// What is left of a body whose length the head tells.
+    Whole(Bytes),
+    /// The first half of a body whose length the head tells, then the cut.
+    Half {
+        now: Bytes,
+        missing: u64,
+    },
+    Events {
+        events: Box<dyn Iterator<Item = Bytes> + Send + Sync>,
+        left: Option<u32>,
+    },
+    Cut,
+    Silent,
+}
+
+impl SimBody {
+    /// A body that is sent at once and whole.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        SimBody { source: Source::Whole(bytes), pace: Duration::ZERO, sleep: None }
+    }
+
+    /// A body that is sent as `behaviour` says.
+    pub(super) fn new(reply: Reply, behaviour: &Behaviour) -> Self {
+        let source = match (reply, behaviour.ending) {
+            (_, Ending::Silent) => Source::Silent,
+            (Reply::Json(bytes), Ending::CutAfter(_)) => {
+                let now = bytes.slice(..bytes.len() / 2);
+                Source::Half { missing: (bytes.len() - now.len()) as u64, now }
+            }
+            (Reply::Json(bytes), _) => Source::Whole(bytes),
+            (Reply::Events(_), Ending::CutAfter(0)) => Source::Cut,
+            (Reply::Events(events), Ending::CutAfter(most)) => {
+                Source::Events { events, left: Some(most), begun: false }
+            }
+            (Reply::Events(events), _) => Source::Events { events, left: None, begun: false },
+        };
+        let mut body = SimBody { source, pace: behaviour.pace, sleep: None };
+        body.rest();
+        body
+    }
+
+    /// Begins the pause that comes before the next frame, if there is one.
+    fn rest(&mut self) {
+        let pause = match self.source {
+            Source::Cut => self.pace.max(BEFORE_CUT),
+            Source::Events { begun: true, .. } => self.pace,
+            _ => Duration::ZERO,
+        };
+        self.sleep = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
+    }
+}
+
+impl fmt::Debug for SimBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimBody").field("pace", &self.pace).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    fn next(&mut self) -> Option<Result<Frame<Bytes>, SimCut>> {
+        match self {
+            Source::Whole(bytes) if bytes.is_empty() => None,
+            Source::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Source::Half { now, .. } => {
+                let bytes = std::mem::take(now);
+                *self = Source::Cut;
+                Some(Ok(Frame::data(bytes)))
+            }
+            Source::Events { events, left, begun } => {
+                let event = events.next()?;
+                *begun = true;
+                *left = left.map(|left| left.saturating_sub(1));
+                if *left == Some(0) {
+                    *self = Source::Cut;
+                }
+                Some(Ok(Frame::data(event)))
+            }
+            Source::Cut => {
+                *self = Source::Whole(Bytes::new());
+                Some(Err(SimCut))
+            }
+            Source::Silent => None,
+        }
+    }
+}
+
+impl Body for SimBody {
+    type Data = Bytes;
+    type Error = SimCut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, SimCut>>> {
+        let body = &mut *self;
+        if matches!(body.source, Source::Silent) {
+            // Nobody is woken: whoever polls this leaves by a time-out or because its client left.
+            return Poll::Pending;
+        }
+        if let Some(sleep) = &mut body.sleep {
+            ready!(sleep.as_mut().poll(cx));
+            body.sleep = None;
+        }
+        let frame = body.source.next();
+        body.rest();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.source, Source::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Half { now, missing } => SizeHint::with_exact((now.len() as u64).saturating_add(*missing)),
+            _ => SizeHint::default(),
+        }
+    }
+}
