@@ -4,7 +4,7 @@ mod properties;
 mod threads;
 
 use super::*;
-use crate::limits::Period;
+use crate::limits::{Period, Quota};
 
 const START: Moment = Moment::ORIGIN;
 const MINUTE: Duration = Duration::from_secs(60);
