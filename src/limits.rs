@@ -6,6 +6,8 @@ mod bucket;
 mod in_flight;
 mod learned;
 mod reservation;
+#[cfg(test)]
+mod testing;
 mod tree;
 
 use std::time::Duration;

@@ -5,6 +5,9 @@
 //! The buckets stand in one list, addressed by place, under one mutex that is held for arithmetic only: what needs memory is sized
 //! before it is taken, and what people read is computed after it is let go.
 
+mod cell;
+mod veto;
+
 use std::iter::zip;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,10 +15,12 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::bucket::{Bucket, Rate, Ticks};
+use self::cell::{Bound, Cell, Spec};
+use self::veto::{Subject, Veto};
+use super::bucket::Ticks;
 use super::in_flight::{InFlight, Place};
 use super::reservation::{Charge, Hold, Holds, RequestCharge, Reservation, Settled, Taken};
-use super::{Admitted, Ask, Kind, Level, Outstanding, PlanLimits, Quota, Refusal, ReserveOutput, Shown, View, Why};
+use super::{Admitted, Ask, Kind, Level, Outstanding, PlanLimits, Refusal, ReserveOutput, Shown, View, Why};
 use crate::net::clock::Moment;
 
 /// What a call is told to wait where no moment can be promised.
@@ -45,30 +50,10 @@ enum Mode {
     Shadow,
 }
 
-/// What does not change about a bucket.
-#[derive(Debug)]
-struct Spec {
-    kind: Kind,
-    /// Place in the list of its kind.
-    place: usize,
-    quota: Quota,
-    rate: Rate,
-}
-
-/// What changes about a bucket.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cell {
-    bucket: Bucket,
-    /// What open reservations took. Sums are u128 so that they never saturate and come back to 0.
-    reserved: u128,
-    /// What the calls in flight may use beyond their reservations.
-    uncovered: u128,
-}
-
 #[derive(Debug)]
 struct State {
     cells: Vec<Cell>,
-    /// The latest moment that was seen: time does not run backwards when threads overtake each other on the way to the mutex.
+    /// The latest moment at which something was taken or settled: time does not run backwards when threads overtake each other on the way to the mutex.
     latest: Moment,
     reservations: u64,
     tokens: u128,
@@ -77,38 +62,6 @@ struct State {
 
 /// The level of each bucket at one moment, copied out of the mutex.
 type Levels = SmallVec<[Ticks; 4]>;
-
-/// What refuses, before it is put into words.
-#[derive(Clone, Copy, Debug)]
-struct Veto {
-    subject: Subject,
-    why: Why,
-    /// `None`: the level of the bucket says it.
-    used: Option<u64>,
-    requested: Option<u64>,
-    /// `None`: never.
-    wait: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Subject {
-    Cell(usize),
-    InFlight,
-}
-
-/// What a call wants of one bucket.
-struct Want {
-    amount: u64,
-    uncovered: u64,
-    bound: Bound,
-}
-
-/// Whether the calls in flight may use so much beyond their reservations.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Bound {
-    Kept,
-    Broken,
-}
 
 impl LimitTree {
     /// A tree with full buckets.
@@ -184,7 +137,7 @@ impl LimitTree {
         let mut levels = self.room_for_levels();
         let mut holds = Holds::with_capacity(self.specs.len());
         let mut state = self.lock();
-        let at = state.reach(now);
+        let at = now.max(state.latest);
         let judged = self.judge(&state, ask, at, now, &mut holds);
         let veto = self.too_large(ask).or(judged);
         if let (Some(veto), Mode::Enforce) = (veto, self.mode) {
@@ -192,6 +145,7 @@ impl LimitTree {
             drop(state);
             return Err(self.refusal(veto, &levels));
         }
+        state.latest = at;
         let taken = self.take(&mut state, holds, at);
         let id = state.open(taken.tokens);
         let place = self.enter();
@@ -252,7 +206,8 @@ impl LimitTree {
     pub(super) fn settle(&self, taken: &Taken, charge: Charge, now: Moment) -> Settled {
         let mut told = Settled::default();
         let mut state = self.lock();
-        let at = state.reach(now);
+        let at = now.max(state.latest);
+        state.latest = at;
         for (index, hold) in taken.holds.iter().enumerate() {
             let (Some(spec), Some(cell)) = (self.specs.get(hold.cell), state.cells.get_mut(hold.cell)) else {
                 continue;
@@ -335,7 +290,7 @@ impl LimitTree {
     fn judge(&self, state: &State, ask: &Ask, at: Moment, now: Moment, holds: &mut Holds) -> Option<Veto> {
         let mut veto = None;
         for (index, (spec, cell)) in zip(&self.specs, &state.cells).enumerate() {
-            let want = self.want(spec, cell, ask);
+            let want = spec.want(cell, ask, self.reserve_output);
             if !cell.bucket.fits(&spec.rate, want.amount, at) {
                 let wait = wait_until(cell.bucket.ready(&spec.rate, want.amount), now);
                 let used = spec.rate.used(cell.bucket.level(&spec.rate, at));
@@ -358,28 +313,6 @@ impl LimitTree {
             Some(crowded) => Veto::longer(veto, crowded),
             None => veto,
         }
-    }
-
-    /// How much to reserve in one bucket, and what then stays uncovered.
-    fn want(&self, spec: &Spec, cell: &Cell, ask: &Ask) -> Want {
-        if spec.kind != Kind::Tokens {
-            return Want { amount: 1, uncovered: 0, bound: Bound::Kept };
-        }
-        let burst = spec.rate.burst();
-        let whole = ask.whole();
-        let expected = match (self.reserve_output, ask.learned_output) {
-            (ReserveOutput::Learned, Some(learned)) => ask.input.saturating_add(learned.min(ask.output_cap)),
-            _ => whole,
-        };
-        let breaks = |uncovered: u64| uncovered > 0 && cell.uncovered.saturating_add(uncovered.into()) > burst.into();
-        let mut amount = expected.min(burst);
-        if breaks(whole - amount) {
-            amount = whole.min(burst);
-        }
-        let uncovered = whole - amount;
-        let alone = cell.uncovered == 0;
-        let bound = if breaks(uncovered) && !alone { Bound::Broken } else { Bound::Kept };
-        Want { amount, uncovered, bound }
     }
 
     /// Takes from every bucket; under a shadow plan no more than it holds.
@@ -468,70 +401,7 @@ impl LimitTree {
     }
 }
 
-impl Ask {
-    /// The most that the call says it can use.
-    const fn whole(&self) -> u64 {
-        self.input.saturating_add(self.output_cap)
-    }
-}
-
-impl Spec {
-    fn new(kind: Kind, (place, quota): (usize, &Quota)) -> Self {
-        Spec { kind, place, quota: *quota, rate: Rate::of(quota) }
-    }
-
-    /// Whether a peek refuses for this bucket.
-    fn is_spent(&self, cell: &Cell, at: Moment) -> bool {
-        match self.kind {
-            Kind::Tokens => self.rate.is_spent(cell.bucket.level(&self.rate, at)),
-            Kind::Requests | Kind::Concurrent => !cell.bucket.fits(&self.rate, 1, at),
-        }
-    }
-
-    /// Until when a peek refuses for this bucket, in nanoseconds since the clock's origin.
-    fn spent_until(&self, cell: &Cell, at: Moment) -> u64 {
-        if !self.is_spent(cell, at) {
-            return 0;
-        }
-        match self.kind {
-            Kind::Tokens => cell.bucket.unspent(&self.rate),
-            Kind::Requests | Kind::Concurrent => cell.bucket.ready(&self.rate, 1),
-        }
-    }
-}
-
-impl Cell {
-    fn hold(&mut self, hold: &Hold) {
-        self.reserved = self.reserved.saturating_add(hold.taken.into());
-        self.uncovered = self.uncovered.saturating_add(hold.uncovered.into());
-    }
-
-    fn release(&mut self, hold: &Hold) {
-        self.reserved = self.reserved.saturating_sub(hold.taken.into());
-        self.uncovered = self.uncovered.saturating_sub(hold.uncovered.into());
-    }
-
-    /// A call that a shadow plan let pass though it did not fit owes nothing beyond what it took.
-    fn settle(&mut self, rate: &Rate, hold: &Hold, used: u64, at: Moment) -> Settled {
-        let unused = hold.taken.saturating_sub(used);
-        if unused > 0 {
-            let given_back = self.bucket.give_back(rate, unused, hold.mark, at);
-            return Settled { given_back, forgone: unused - given_back, overrun: 0 };
-        }
-        let overrun = if hold.taken < hold.asked { 0 } else { used - hold.taken };
-        if overrun > 0 {
-            self.bucket.take(rate, overrun, at);
-        }
-        Settled { given_back: 0, forgone: 0, overrun }
-    }
-}
-
 impl State {
-    fn reach(&mut self, now: Moment) -> Moment {
-        self.latest = self.latest.max(now);
-        self.latest
-    }
-
     fn open(&mut self, tokens: u64) -> u64 {
         let id = self.next_id;
         self.next_id = id.wrapping_add(1);
@@ -543,19 +413,6 @@ impl State {
     fn close(&mut self, tokens: u64) {
         self.reservations = self.reservations.saturating_sub(1);
         self.tokens = self.tokens.saturating_sub(tokens.into());
-    }
-}
-
-impl Veto {
-    fn new(subject: Subject, why: Why, wait: Duration) -> Self {
-        Veto { subject, why, used: None, requested: None, wait: Some(wait) }
-    }
-
-    fn longer(one: Option<Veto>, other: Veto) -> Option<Veto> {
-        match one {
-            Some(one) if one.wait >= other.wait => Some(one),
-            _ => Some(other),
-        }
     }
 }
 

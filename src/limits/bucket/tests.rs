@@ -1,3 +1,5 @@
+//! What must hold of one bucket.
+
 use std::num::NonZeroU32;
 
 use governor::clock::{Clock as _, FakeRelativeClock};
@@ -5,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::limits::Period;
-use crate::limits::tree::tests::{any_period, schedules};
+use crate::limits::testing::{any_period, schedules};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -48,9 +50,19 @@ fn a_give_back_counts_those_that_came_before_it() {
     let mut bucket = Bucket::default();
     let first = bucket.take(&rate, 50, at(0));
     let second = bucket.take(&rate, 50, at(0));
-    assert_eq!(bucket.give_back(&rate, 50, second, at(0)), 50);
-    assert_eq!(bucket.give_back(&rate, 50, first, at(15 * SECOND)), 25);
+    assert_eq!(bucket.give_back(&rate, 50, first, at(0)), 50);
+    assert_eq!(bucket.give_back(&rate, 50, second, at(15 * SECOND)), 25);
     assert_eq!(rate.used(bucket.level(&rate, at(15 * SECOND))), 0);
+}
+
+#[test]
+fn the_rule_counts_a_later_takes_give_back_too() {
+    let rate = rate(100, Period::Minute, 100);
+    let mut bucket = Bucket::default();
+    let first = bucket.take(&rate, 60, at(0));
+    let second = bucket.take(&rate, 40, at(0));
+    assert_eq!(bucket.give_back(&rate, 40, second, at(0)), 40);
+    assert_eq!(bucket.give_back(&rate, 60, first, at(0)), 20);
 }
 
 #[test]
@@ -59,14 +71,17 @@ fn a_running_sum_that_wraps_gives_back_as_any_other() {
     let mut bucket = Bucket { tat: 0, returned: u128::MAX - 5 };
     let first = bucket.take(&rate, 60, at(0));
     let second = bucket.take(&rate, 40, at(0));
-    assert_eq!(bucket.give_back(&rate, 40, second, at(0)), 40);
     assert_eq!(bucket.give_back(&rate, 60, first, at(0)), 60);
+    assert!(bucket.returned < 60 * 600_000_000);
+    assert_eq!(bucket.give_back(&rate, 40, second, at(0)), 40);
     assert_eq!(rate.remaining(bucket.level(&rate, at(0))), 100);
 }
 
 #[test]
 fn extremes_neither_wrap_nor_round_to_nothing() {
-    for (amount, period) in [(1, Period::Hour), (1, Period::Day), (10_000_000_000, Period::Minute), (u64::MAX, Period::Second)] {
+    for (amount, period) in
+        [(1, Period::Hour), (1, Period::Day), (10_000_000_000, Period::Minute), (u64::MAX, Period::Second)]
+    {
         for burst in [1, 1_000, u64::MAX] {
             for now in [0, SECOND, u64::MAX] {
                 let rate = rate(amount, period, burst);

@@ -1,7 +1,9 @@
+//! What must hold of what is learned.
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::tree::tests::schedules;
+use crate::limits::testing::schedules;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
