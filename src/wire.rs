@@ -6,3 +6,6 @@ pub mod endpoint;
 pub mod model_name;
 pub mod peek;
 pub mod splice;
+
+#[cfg(test)]
+mod documents;

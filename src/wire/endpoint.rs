@@ -132,7 +132,9 @@ pub fn find<'a>(method: &Method, raw_path: &'a str) -> Result<Found<'a>, NotServ
     match served {
         Some(endpoint) if endpoint.allows(method) => Ok(Found { endpoint, model_id: None }),
         // Lists stored chat completions.
-        Some(Endpoint::ChatCompletions) if *method == Method::GET || *method == Method::HEAD => Err(NotServed::Stateful),
+        Some(Endpoint::ChatCompletions) if *method == Method::GET || *method == Method::HEAD => {
+            Err(NotServed::Stateful)
+        }
         Some(endpoint) => Err(NotServed::Method { allow: endpoint.allow() }),
         None if is_stateful(words) => Err(NotServed::Stateful),
         None => Err(NotServed::UnknownPath),

@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn names_in_use_pass() {
-        for name in ["gpt-5", "meta/llama 3:8b", "sim/delay-2s", "модель", "模型", "café", "q\u{301}", &"x".repeat(256)] {
+        for name in ["gpt-5", "meta/llama 3:8b", "sim/delay-2s", "модель", "模型", "café", "q\u{301}", &"x".repeat(256)]
+        {
             assert_eq!(fault(name), None, "{name:?}");
         }
     }

@@ -241,11 +241,24 @@ impl Field {
             "background" => Field::Background,
             "messages" | "input" | "prompt" => Field::Counted(Scope::Content),
             "tools" | "functions" | "response_format" | "text" => Field::Counted(Scope::Schema),
-            "user" | "metadata" | "service_tier" | "safety_identifier" | "prompt_cache_key" | "prompt_cache_retention"
-            | "encoding_format" | "include" | "modalities" | "audio" | "stop" | "truncation" | "verbosity"
-            | "reasoning_effort" | "reasoning" | "tool_choice" | "function_call" | "logit_bias" => {
-                Field::Counted(Scope::Silent)
-            }
+            "user"
+            | "metadata"
+            | "service_tier"
+            | "safety_identifier"
+            | "prompt_cache_key"
+            | "prompt_cache_retention"
+            | "encoding_format"
+            | "include"
+            | "modalities"
+            | "audio"
+            | "stop"
+            | "truncation"
+            | "verbosity"
+            | "reasoning_effort"
+            | "reasoning"
+            | "tool_choice"
+            | "function_call"
+            | "logit_bias" => Field::Counted(Scope::Silent),
             _ => Field::Counted(Scope::Text),
         }
     }

@@ -143,10 +143,9 @@ pub fn rename_model(peek: &Peek, new: &str) -> Edit {
 #[must_use]
 pub fn cap_output(peek: &Peek, endpoint: Endpoint, cap: u64) -> Option<Edit> {
     let (name, own): (&str, [Option<&Cap>; 2]) = match endpoint {
-        Endpoint::ChatCompletions => (
-            "max_completion_tokens",
-            [peek.caps.max_completion_tokens.as_ref(), peek.caps.max_tokens.as_ref()],
-        ),
+        Endpoint::ChatCompletions => {
+            ("max_completion_tokens", [peek.caps.max_completion_tokens.as_ref(), peek.caps.max_tokens.as_ref()])
+        }
         Endpoint::Completions => ("max_tokens", [peek.caps.max_tokens.as_ref(), None]),
         Endpoint::Responses => ("max_output_tokens", [peek.caps.max_output_tokens.as_ref(), None]),
         Endpoint::Embeddings | Endpoint::Models | Endpoint::Model => return None,

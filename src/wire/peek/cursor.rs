@@ -90,7 +90,8 @@ impl<'a> Cursor<'a> {
                 return BodyFault::encoding(self.at);
             }
         }
-        let found = if byte.is_ascii_graphic() { format!("'{}'", char::from(byte)) } else { format!("byte 0x{byte:02x}") };
+        let found =
+            if byte.is_ascii_graphic() { format!("'{}'", char::from(byte)) } else { format!("byte 0x{byte:02x}") };
         BodyFault::json(self.at, &format!("found {found} where {wanted} should stand,"))
     }
 
@@ -122,9 +123,8 @@ impl<'a> Cursor<'a> {
             match self.body.get(at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
-                    let escape = escape(&self.body[at..]).ok_or_else(|| {
-                        BodyFault::json(at, "a backslash in a string that begins no escape,")
-                    })?;
+                    let escape = escape(&self.body[at..])
+                        .ok_or_else(|| BodyFault::json(at, "a backslash in a string that begins no escape,"))?;
                     if escape.lone {
                         lone = lone.or(Some(at));
                     }

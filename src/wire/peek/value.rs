@@ -80,7 +80,8 @@ struct Nest {
 impl Nest {
     fn push(&mut self, is_object: bool, carrier: bool, at: usize) -> Result<(), BodyFault> {
         if self.outer + self.level >= DEEPEST {
-            let message = format!("The body nests more than {DEEPEST} levels deep at byte {at}. Send a flatter document.");
+            let message =
+                format!("The body nests more than {DEEPEST} levels deep at byte {at}. Send a flatter document.");
             return Err(BodyFault::new(FaultCode::TooDeep, message));
         }
         self.objects = self.objects << 1 | u64::from(is_object);
