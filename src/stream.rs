@@ -3,8 +3,8 @@
 //!
 //! Pure: knows no runtime, no HTTP, no tenant, no clock. If scanning fails the client notices nothing.
 
-mod events;
 pub mod ending;
+mod events;
 pub mod scan;
 mod strip;
 mod template;

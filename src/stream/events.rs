@@ -92,7 +92,7 @@ impl Events {
     }
 
     /// Must be called once for each frame, before [`Events::next`]. Says how many of its first bytes (0 or 1) still belong
-    /// to the event before.
+    /// to the line before; and to the event before, if the stream stands between two.
     pub(super) fn begin_frame(&mut self, frame: &[u8]) -> usize {
         self.event.start = None;
         self.event.data = None;
@@ -252,7 +252,9 @@ impl Events {
     }
 
     fn match_done(&mut self, part: &[u8]) {
-        let Some(seen) = self.event.done.filter(|&seen| seen < DONE.len() && self.event.data_lines == 1) else { return };
+        let Some(seen) = self.event.done.filter(|&seen| seen < DONE.len() && self.event.data_lines == 1) else {
+            return;
+        };
         let due = DONE.get(seen..).unwrap_or_default();
         let length = due.len().min(part.len());
         self.event.done = (due.get(..length) == part.get(..length)).then_some(seen + length);
@@ -260,6 +262,11 @@ impl Events {
 
     fn is_done(&self) -> bool {
         self.event.done == Some(DONE.len())
+    }
+
+    #[cfg(test)]
+    pub(super) fn read_by_template(&mut self, event: &[u8]) -> Option<usize> {
+        self.template.read(event, &mut self.walk.found)
     }
 
     /// Takes in what the event says about the stream, as soon as it is complete. An error stays, whatever comes after.

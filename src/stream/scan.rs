@@ -163,4 +163,4 @@ impl Scanner {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -71,7 +71,7 @@ impl Strip {
         let bytes = frame.clone();
         let mut passing = Passing { frame, parts: SmallVec::new(), from: 0 };
         let mut at = events.begin_frame(&bytes);
-        if self.removed_last {
+        if self.removed_last && events.is_between() {
             passing.drop_to(at);
         }
         while let Some(event) = events.next(&bytes, at) {

@@ -2,10 +2,10 @@
 //!
 //! Must not know HTTP, nor what is charged; never holds the answer.
 
+use super::Usage;
 use super::counts::{Anomalies, Anomaly};
 use super::shape::{Dialect, Node};
 use super::walk::Walk;
-use super::Usage;
 
 /// What a usage object says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

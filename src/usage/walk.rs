@@ -6,9 +6,9 @@
 
 use memchr::memchr2;
 
+use super::Usage;
 use super::counts::{Anomalies, Anomaly, Counts};
 use super::shape::{Act, Node};
-use super::Usage;
 
 pub(crate) mod number;
 pub(crate) mod text;
@@ -477,15 +477,15 @@ impl Word {
         self.too_long = false;
     }
 
+    /// Keeps what fits; so it does not matter in which pieces the word comes.
     fn push(&mut self, bytes: &[u8]) {
-        let end = self.len.saturating_add(bytes.len());
-        match self.bytes.get_mut(self.len..end) {
-            Some(place) if !self.too_long => {
-                place.copy_from_slice(bytes);
-                self.len = end;
-            }
-            _ => self.too_long = true,
+        let room = WORD - self.len;
+        let part = bytes.get(..room).unwrap_or(bytes);
+        if let Some(place) = self.bytes.get_mut(self.len..self.len + part.len()) {
+            place.copy_from_slice(part);
         }
+        self.len += part.len();
+        self.too_long |= part.len() < bytes.len();
     }
 
     /// The whole word; none if it was longer than what is kept.

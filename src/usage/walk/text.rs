@@ -13,7 +13,10 @@ pub(super) enum Escape {
     /// After the backslash.
     Backslash,
     /// Inside `\uXXXX`: how many digits are to come, and what the others say.
-    Unicode { left: u8, code: u16 },
+    Unicode {
+        left: u8,
+        code: u16,
+    },
 }
 
 impl Walk {
