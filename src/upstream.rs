@@ -9,6 +9,21 @@ use http::{HeaderName, HeaderValue};
 
 use crate::provider::Provider;
 
+mod answer;
+pub mod client;
+mod connection;
+pub mod headers;
+mod ledger;
+mod open;
+pub mod outgoing;
+mod pool;
+mod timer;
+
+pub use answer::{NetworkBody, UpstreamBody};
+pub use client::Client;
+pub use ledger::{Ledger, Waiting};
+pub use outgoing::{OutBody, Outgoing, shape};
+
 /// A server that answers calls: base URI, credential and time-outs.
 #[derive(Clone, Debug)]
 pub struct Upstream {
@@ -45,6 +60,8 @@ pub struct BaseUri {
     pub port: u16,
     /// Path without its trailing slash, such as `/v1`; may be empty.
     pub path: Arc<str>,
+    /// What every call repeats, built once.
+    prepared: Arc<outgoing::Prepared>,
 }
 
 /// Why a base URL was not understood.
@@ -81,21 +98,24 @@ impl BaseUri {
         if host.is_empty() {
             return Err(BaseUriError::NotAbsolute);
         }
-        Ok(BaseUri {
-            tls,
-            host: host.into(),
-            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
-            path: uri.path().trim_end_matches('/').into(),
-        })
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let path = uri.path().trim_end_matches('/');
+        let host_header = host_header(tls, host, port);
+        let prepared = outgoing::Prepared::new(&host_header, path).ok_or(BaseUriError::NotAbsolute)?;
+        Ok(BaseUri { tls, host: host.into(), port, path: path.into(), prepared: Arc::new(prepared) })
     }
 
     /// The `Host` header: the port only where it is not the scheme's own (RFC 9110 7.2).
     #[must_use]
     pub fn host_header(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
-        let usual = if self.tls { 443 } else { 80 };
-        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+        host_header(self.tls, &self.host, self.port)
     }
+}
+
+fn host_header(tls: bool, host: &str, port: u16) -> String {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let usual = if tls { 443 } else { 80 };
+    if port == usual { host } else { format!("{host}:{port}") }
 }
 
 /// The four limits on an upstream's time; zero means none.
@@ -122,7 +142,7 @@ impl Default for Timeouts {
     }
 }
 
-/// What the pool keeps.
+/// What the pool keeps; zero means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolLimits {
     /// An unused connection is closed after this.
@@ -180,3 +200,6 @@ impl UpstreamError {
         !matches!(self, UpstreamError::Busy | UpstreamError::Connect(_) | UpstreamError::TimedOut(Waited::Connect))
     }
 }
+
+#[cfg(test)]
+mod tests;

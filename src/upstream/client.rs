@@ -1,0 +1,92 @@
+//! Sends a shaped request to its upstream and hands back the answer: the `tower` service below the gateway.
+//!
+//! Must not know what is asked, by whom, or what happens on a failure: it tries once. The one exception is a kept
+//! connection that turns out to be closed before a byte of the request was written: then the same request goes out on
+//! a fresh one, as nobody can have seen it. Redirects are not followed.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tokio::time::Instant;
+
+use super::answer::{NetworkBody, UpstreamBody};
+use super::connection::{Limits, SendFault};
+use super::ledger::Ledger;
+use super::outgoing::{OutBody, Outgoing};
+use super::pool::{Pool, Reuse};
+use super::timer::after;
+use super::{Upstream, UpstreamError};
+use crate::net::resolver::Resolver;
+use crate::net::tls::TlsClients;
+
+/// The client of one worker: its connections live on that worker's runtime. Cheap to clone.
+#[derive(Clone)]
+pub struct Client(Arc<Pool>);
+
+impl Client {
+    /// A client with a pool of its own. `ledger` counts the connections of all workers and is shared by them, as are
+    /// `tls` and `resolver`.
+    #[must_use]
+    pub fn new(tls: Arc<TlsClients>, resolver: Resolver, ledger: Arc<Ledger>) -> Self {
+        Client(Arc::new(Pool::new(ledger, tls, resolver)))
+    }
+
+    /// Connections that are open to `upstream`, idle ones included, over all workers that share the ledger.
+    #[must_use]
+    pub fn connections(&self, upstream: &str) -> usize {
+        self.0.ledger().connections(upstream)
+    }
+}
+
+impl tower::Service<Outgoing> for Client {
+    type Response = Response<UpstreamBody>;
+    type Error = UpstreamError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
+
+    /// Always: waiting for a connection is part of the call, so that it can be bounded.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, outgoing: Outgoing) -> Self::Future {
+        Box::pin(exchange(Arc::clone(&self.0), outgoing.upstream, outgoing.request))
+    }
+}
+
+async fn exchange(
+    pool: Arc<Pool>,
+    upstream: Arc<Upstream>,
+    mut request: Request<OutBody>,
+) -> Result<Response<UpstreamBody>, UpstreamError> {
+    let limits = Limits { timeouts: upstream.timeouts, end: after(Instant::now(), upstream.timeouts.total) };
+    let shelf = pool.shelf(&upstream);
+    let mut reuse = Reuse::Allowed;
+    loop {
+        let mut found = pool.find(&upstream, &shelf, reuse, limits.end).await?;
+        match found.connection.send(request, limits).await {
+            Ok(response) => {
+                let (head, incoming) = response.into_parts();
+                let body = NetworkBody::new(incoming, found.connection, shelf, limits);
+                return Ok(Response::from_parts(head, UpstreamBody::Network(body)));
+            }
+            Err(SendFault::Unsent(unsent)) if found.reused => {
+                request = *unsent;
+                reuse = Reuse::Never;
+            }
+            Err(SendFault::Unsent(_)) => {
+                let fault = "the connection was closed before the request was sent".to_owned();
+                return Err(UpstreamError::Connect(fault));
+            }
+            Err(SendFault::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

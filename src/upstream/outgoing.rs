@@ -1,0 +1,149 @@
+//! Builds the request that goes to an upstream: its path from the table, its headers by rule, its body as slices.
+//!
+//! Must not know how it is sent, nor anything of the client's path: an upstream's path is never built from it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http_body::{Body, Frame, SizeHint};
+use smallvec::SmallVec;
+
+use super::Upstream;
+use super::headers::copy_request;
+use crate::wire::endpoint::Endpoint;
+
+/// A request on its way to an upstream.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Where it goes.
+    pub upstream: Arc<Upstream>,
+    /// What is sent there.
+    pub request: Request<OutBody>,
+}
+
+/// A request body in slices: what the client sent, with our spans spliced in between. Cloning it copies no bytes.
+#[derive(Clone, Debug, Default)]
+pub struct OutBody {
+    slices: SmallVec<[Bytes; 8]>,
+    next: usize,
+    left: u64,
+}
+
+impl OutBody {
+    /// A body of these slices, in this order; empty ones are left out.
+    #[must_use]
+    pub fn new(slices: impl IntoIterator<Item = Bytes>) -> Self {
+        let slices: SmallVec<[Bytes; 8]> = slices.into_iter().filter(|slice| !slice.is_empty()).collect();
+        let left = slices.iter().fold(0_u64, |sum, slice| sum.saturating_add(slice.len() as u64));
+        OutBody { slices, next: 0, left }
+    }
+
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        OutBody::default()
+    }
+
+    /// Bytes that are still to be sent.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+}
+
+impl From<Bytes> for OutBody {
+    fn from(whole: Bytes) -> Self {
+        OutBody::new([whole])
+    }
+}
+
+impl Body for OutBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let Some(slice) = this.slices.get_mut(this.next) else {
+            return Poll::Ready(None);
+        };
+        let slice = std::mem::take(slice);
+        this.next += 1;
+        this.left = this.left.saturating_sub(slice.len() as u64);
+        Poll::Ready(Some(Ok(Frame::data(slice))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// What each call to a base URI repeats.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Prepared {
+    host: HeaderValue,
+    /// In the order of [`place`].
+    targets: [Uri; 5],
+}
+
+impl Prepared {
+    /// `None` when host or path cannot stand in a request.
+    pub(super) fn new(host: &str, path: &str) -> Option<Self> {
+        let target = |endpoint: Endpoint| format!("{path}/{}", endpoint.path()).parse::<Uri>().ok();
+        Some(Prepared {
+            host: HeaderValue::from_str(host).ok()?,
+            targets: [
+                target(Endpoint::ChatCompletions)?,
+                target(Endpoint::Completions)?,
+                target(Endpoint::Responses)?,
+                target(Endpoint::Embeddings)?,
+                target(Endpoint::Models)?,
+            ],
+        })
+    }
+}
+
+/// The method of an endpoint, and where its target stands in [`Prepared`]. A single model is looked up in the list of
+/// all: an id that a client sent never becomes part of an upstream's path.
+fn place(endpoint: Endpoint) -> (Method, usize) {
+    match endpoint {
+        Endpoint::ChatCompletions => (Method::POST, 0),
+        Endpoint::Completions => (Method::POST, 1),
+        Endpoint::Responses => (Method::POST, 2),
+        Endpoint::Embeddings => (Method::POST, 3),
+        Endpoint::Models | Endpoint::Model => (Method::GET, 4),
+    }
+}
+
+/// Shapes a call: method and path of the endpoint under the upstream's base URI, the client's headers that may pass,
+/// then our own, the upstream's credential and the operator's headers, which win over all that came before.
+#[must_use]
+pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, body: OutBody) -> Outgoing {
+    let prepared = &upstream.base.prepared;
+    let (method, target) = place(endpoint);
+    let mut headers = HeaderMap::with_capacity(client.len() + upstream.headers.len() + 4);
+    copy_request(upstream.provider, client, &mut headers);
+    headers.insert(HOST, prepared.host.clone());
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    if method == Method::POST {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.left()));
+    }
+    for (name, value) in &upstream.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    if let Some(credential) = &upstream.authorization {
+        headers.insert(AUTHORIZATION, credential.clone());
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = prepared.targets[target].clone();
+    *request.headers_mut() = headers;
+    Outgoing { upstream: Arc::clone(upstream), request }
+}

@@ -1,0 +1,10 @@
+//! The client side against real sockets: servers of a few lines each, scripted by the test, that record what they read.
+
+mod cancel;
+mod faults;
+mod pool;
+mod reuse;
+mod shape;
+mod support;
+mod time;
+mod tls;
