@@ -6,6 +6,7 @@ use super::faults::{Behaviour, Ending};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::fmt;
+use std::iter::Peekable;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -19,12 +20,15 @@ const BEFORE_CUT: Duration = Duration::from_millis(5);
 #[error("the simulator cut this answer, as the model's name asked")]
 pub struct SimCut;
 
+/// Makes the events of a stream, one at a time.
+pub(super) type EventSource = Box<dyn Iterator<Item = Bytes> + Send + Sync>;
+
 /// What is sent.
 pub(super) enum Reply {
     /// One JSON text.
     Json(Bytes),
     /// Events, made when they are due.
-    Events(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
+    Events(EventSource),
 }
 
 /// The body of a simulated answer. Waits on tokio's timer, so it must be polled inside a runtime.
@@ -43,7 +47,7 @@ enum Source {
         missing: u64,
     },
     Events {
-        events: Box<dyn Iterator<Item = Bytes> + Send + Sync>,
+        events: Peekable<EventSource>,
         left: Option<u32>,
     },
     Cut,
@@ -67,20 +71,19 @@ impl SimBody {
             (Reply::Json(bytes), _) => Source::Whole(bytes),
             (Reply::Events(_), Ending::CutAfter(0)) => Source::Cut,
             (Reply::Events(events), Ending::CutAfter(most)) => {
-                Source::Events { events, left: Some(most), begun: false }
+                Source::Events { events: events.peekable(), left: Some(most) }
             }
-            (Reply::Events(events), _) => Source::Events { events, left: None, begun: false },
+            (Reply::Events(events), _) => Source::Events { events: events.peekable(), left: None },
         };
-        let mut body = SimBody { source, pace: behaviour.pace, sleep: None };
-        body.rest();
-        body
+        let sleep = matches!(source, Source::Cut).then(|| Box::pin(tokio::time::sleep(BEFORE_CUT)));
+        SimBody { source, pace: behaviour.pace, sleep }
     }
 
     /// Begins the pause that comes before the next frame, if there is one.
     fn rest(&mut self) {
         let pause = match self.source {
             Source::Cut => self.pace.max(BEFORE_CUT),
-            Source::Events { begun: true, .. } => self.pace,
+            Source::Events { .. } => self.pace,
             _ => Duration::ZERO,
         };
         self.sleep = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
@@ -103,12 +106,13 @@ impl Source {
                 *self = Source::Cut;
                 Some(Ok(Frame::data(bytes)))
             }
-            Source::Events { events, left, begun } => {
+            Source::Events { events, left } => {
                 let event = events.next()?;
-                *begun = true;
                 *left = left.map(|left| left.saturating_sub(1));
                 if *left == Some(0) {
                     *self = Source::Cut;
+                } else if events.peek().is_none() {
+                    *self = Source::Whole(Bytes::new());
                 }
                 Some(Ok(Frame::data(event)))
             }
