@@ -1,6 +1,7 @@
 //! Tollgate: a stateless inference gateway.
 
 pub mod cli;
+pub mod admin;
 pub mod limits;
 pub mod net;
 pub mod provider;
@@ -9,6 +10,7 @@ pub mod secret;
 pub mod telemetry;
 pub mod stream;
 pub mod simulator;
+pub mod server;
 pub mod upstream;
 pub mod usage;
 pub mod wire;
