@@ -1,5 +1,7 @@
 //! Tollgate: a stateless inference gateway.
 
+pub mod cli;
+pub mod config;
 pub mod limits;
 pub mod net;
 pub mod provider;
