@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod admin;
+pub mod config;
 pub mod limits;
 pub mod net;
 pub mod provider;

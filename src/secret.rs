@@ -66,9 +66,17 @@ impl SecretSource {
     /// # Errors
     /// [`SecretError`] says which source, never what was in it.
     pub fn read(&self) -> Result<Secret, SecretError> {
+        self.read_in(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads the value, asking `variable` for environment variables.
+    ///
+    /// # Errors
+    /// [`SecretError`] says which source, never what was in it.
+    pub fn read_in(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Secret, SecretError> {
         let value = match self {
-            SecretSource::Env(name) => match std::env::var(name) {
-                Ok(value) if !value.trim().is_empty() => value,
+            SecretSource::Env(name) => match variable(name) {
+                Some(value) if !value.trim().is_empty() => value,
                 _ => return Err(SecretError::NotSet(name.clone())),
             },
             SecretSource::File(path) => std::fs::read_to_string(path)

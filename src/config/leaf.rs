@@ -1,0 +1,281 @@
+//! Reads one scalar of the configuration by its grammar, and brings it to the one text that the mirror reads back.
+//!
+//! Pure. Must not know where the value stands. A text where a secret may stand by mistake is never repeated in a message.
+
+use std::net::SocketAddr;
+
+use http::{HeaderName, HeaderValue};
+use toml::de::DeValue;
+
+use super::fault::{Complaint, any_of, did_you_mean, shown};
+use super::keys::{Kind, Words, Zero};
+use super::rate::{self, Misread};
+
+/// Why a value was not taken.
+pub(super) enum Problem {
+    /// It is not even of the type; this is what it should be.
+    WrongType(&'static str),
+    /// It is of the type and not in the grammar.
+    Bad(Complaint),
+}
+
+/// The longest name of a table, in bytes: it becomes a label.
+const LONGEST_NAME: usize = 128;
+/// The longest other text, in bytes.
+const LONGEST_TEXT: usize = 4096;
+
+/// The text that stands for the value in the checked tree, or `None` to leave the value as it is.
+pub(super) fn canonical(kind: &Kind, given: &DeValue<'_>) -> Result<Option<String>, Problem> {
+    if let (Kind::Flag, DeValue::Boolean(_)) = (kind, given) {
+        return Ok(None);
+    }
+    if let (Kind::Headers, DeValue::Table(headers)) = (kind, given) {
+        for (name, value) in headers.iter() {
+            header(name.get_ref(), value.get_ref().as_str()).map_err(Problem::Bad)?;
+        }
+        return Ok(None);
+    }
+    let Some(text) = as_text(kind, given) else { return Err(Problem::WrongType(wanted(kind))) };
+    read(kind, &text).map(Some).map_err(Problem::Bad)
+}
+
+/// A scalar as text, where the grammar takes such a scalar.
+fn as_text(kind: &Kind, given: &DeValue<'_>) -> Option<String> {
+    let numeric = matches!(kind, Kind::Number { .. } | Kind::Size | Kind::Duration(_) | Kind::Rate);
+    match given {
+        DeValue::String(text) => (!matches!(kind, Kind::Flag | Kind::Headers) && is_scalar(kind)).then(|| text.to_string()),
+        DeValue::Integer(n) if numeric => match i128::from_str_radix(n.as_str(), n.radix()) {
+            Ok(n) => Some(n.to_string()),
+            Err(_) => Some(n.to_string()),
+        },
+        DeValue::Float(n) if numeric => Some(n.as_str().to_owned()),
+        DeValue::Datetime(day) if matches!(kind, Kind::Day) => Some(day.to_string()),
+        _ => None,
+    }
+}
+
+fn is_scalar(kind: &Kind) -> bool {
+    !matches!(
+        kind,
+        Kind::Table(_) | Kind::OneOf(_) | Kind::Named(_) | Kind::Tables(_) | Kind::List(..) | Kind::TextOr(..)
+    )
+}
+
+fn read(kind: &Kind, text: &str) -> Result<String, Complaint> {
+    let misread = |m: Misread| Complaint::new(shown(text), m.expected).maybe_hint(m.hint);
+    match kind {
+        Kind::Number { least } => match rate::number(text).map_err(misread)? {
+            n if n < *least => Err(Complaint::new(shown(text), format!("at least {least}"))),
+            n => Ok(n.to_string()),
+        },
+        Kind::Size => match rate::size(text).map_err(misread)? {
+            0 => Err(Complaint::new(shown(text), "at least 1 byte")),
+            bytes => Ok(bytes.to_string()),
+        },
+        Kind::Duration(zero) => {
+            let length = rate::duration(if text == "0" { "0s" } else { text }).map_err(misread)?;
+            if length.is_zero() && *zero == Zero::Refused {
+                return Err(Complaint::new(shown(text), "more than zero").hint("zero would end every call at once"));
+            }
+            Ok(rate::print_duration(length))
+        }
+        Kind::Rate => rate::rate(text).map(|quota| rate::print_rate(&quota)).map_err(misread),
+        Kind::Day => rate::day(text).map(rate::print_day).map_err(misread),
+        Kind::Digest => digest(text),
+        Kind::Word(words) => word(words, text),
+        Kind::Address => address(text),
+        Kind::Template => template(text),
+        Kind::Url => url(text),
+        _ => match text_fault(text) {
+            Some(expected) => Err(Complaint::new(shown(text), expected)),
+            None => Ok(text.to_owned()),
+        },
+    }
+}
+
+/// What is wrong with the name of a tenant, plan or upstream, if anything is.
+pub(super) fn name_fault(name: &str) -> Option<&'static str> {
+    text_fault(name).or((name.len() > LONGEST_NAME).then_some("at most 128 bytes"))
+}
+
+/// What is wrong with a label, pattern or path, if anything is.
+fn text_fault(text: &str) -> Option<&'static str> {
+    if text.trim().is_empty() {
+        return Some("something that is not empty");
+    }
+    if text.chars().any(char::is_control) {
+        return Some("text without control characters");
+    }
+    (text.len() > LONGEST_TEXT).then_some("at most 4096 bytes")
+}
+
+fn word(words: &Words, text: &str) -> Result<String, Complaint> {
+    if words.built.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let known = any_of(words.built.iter().copied());
+    if words.later.contains(&text) {
+        return Err(Complaint::new(format!("`{text}` is not supported by this version of Tollgate"), known));
+    }
+    if looks_secret(text) {
+        return Err(Complaint::new("a secret's value", known).hint(SECRET_HINT));
+    }
+    Err(Complaint::new(shown(text), known).maybe_hint(did_you_mean(text, words.built.iter().copied())))
+}
+
+const SECRET_HINT: &str = "a secret never stands in this file: write { api_key = { env = \"NAME\" } } or { api_key = { file = \"/path\" } }";
+
+/// Whether a text where a word or a digest belongs may be a credential put there by mistake.
+fn looks_secret(text: &str) -> bool {
+    text.starts_with("sk-") || (text.len() >= 20 && !text.contains(' '))
+}
+
+fn digest(text: &str) -> Result<String, Complaint> {
+    const EXPECTED: &str = "the SHA-256 of a key: 64 hex digits";
+    if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    if text.starts_with("sk-") {
+        return Err(Complaint::new("an API key itself", EXPECTED)
+            .hint("put its digest here: printf %s \"$KEY\" | sha256sum; and change the key, as it was written down"));
+    }
+    let found = match text.chars().find(|c| !c.is_ascii_hexdigit()) {
+        Some(_) => format!("{} characters that are not all hex digits", text.chars().count()),
+        None => format!("{} hex digits", text.len()),
+    };
+    Err(Complaint::new(found, EXPECTED).hint("`tollgate keys new` prints the line for this file"))
+}
+
+fn address(text: &str) -> Result<String, Complaint> {
+    const EXPECTED: &str = "an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\"";
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address.to_string());
+    }
+    if text.starts_with("unix:") {
+        return Err(Complaint::new("Unix sockets are not supported by this version of Tollgate", EXPECTED));
+    }
+    let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let host = text.rsplit_once(':').map_or("", |(host, _)| host);
+    let hint = match (port, host) {
+        (Some(port), "" | "*") => Some(format!("\"0.0.0.0:{port}\" listens on every IPv4 address, \"[::]:{port}\" on every address")),
+        (Some(port), "localhost") => Some(format!("did you mean \"127.0.0.1:{port}\"?")),
+        (None, _) if text.parse::<std::net::IpAddr>().is_ok() => Some("add a port, 0 to 65535".to_owned()),
+        _ => None,
+    };
+    Err(Complaint::new(shown(text), EXPECTED).maybe_hint(hint))
+}
+
+fn url(text: &str) -> Result<String, Complaint> {
+    const EXPECTED: &str = "an absolute URL, such as \"https://host/v1\"";
+    let port = text.parse::<http::Uri>().ok().and_then(|uri| uri.authority().cloned());
+    // `port_u16` is also absent where the port does not fit 16 bits, and would then be taken for the scheme's own.
+    let bad_port = port.is_some_and(|a| a.port_u16().is_none() && !a.as_str().ends_with(a.host()));
+    if bad_port {
+        return Err(Complaint::new(shown(&without_user(text)), "a port of 1 to 65535"));
+    }
+    match crate::upstream::BaseUri::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(e) => {
+            let hint = (!text.contains("://")).then(|| format!("did you mean \"https://{}\"?", text.escape_debug()));
+            Err(Complaint::new(format!("{}: {e}", shown(&without_user(text))), EXPECTED).maybe_hint(hint))
+        }
+    }
+}
+
+/// A URL without what stands before its `@`, which may be a password.
+fn without_user(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((before, host)) => format!("{}…@{host}", before.split_inclusive("//").next().unwrap_or("")),
+        None => text.to_owned(),
+    }
+}
+
+/// A model name in which only `{model}` may stand in braces.
+fn template(text: &str) -> Result<String, Complaint> {
+    if let Some(expected) = text_fault(text) {
+        return Err(Complaint::new(shown(text), expected));
+    }
+    let rest = text.replace("{model}", "");
+    let Some(open) = rest.find(['{', '}']) else { return Ok(text.to_owned()) };
+    let inner = rest[open..].trim_start_matches('{').split('}').next().unwrap_or("");
+    let found = if rest[open..].starts_with('{') && rest[open..].contains('}') {
+        format!("`{{{}}}` in {}", inner.escape_debug(), shown(text))
+    } else {
+        format!("a brace without its partner in {}", shown(text))
+    };
+    let expected = "a model name in which `{model}` stands for what the client asked for";
+    Err(Complaint::new(found, expected).maybe_hint((!inner.is_empty()).then(|| "did you mean `{model}`?".to_owned())))
+}
+
+/// Headers that Tollgate sets or removes itself (4-wire-contract.md 8).
+const OURS: [&str; 20] = [
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-api-key",
+];
+
+/// One header that an operator adds. Its value is never shown.
+fn header(name: &str, value: Option<&str>) -> Result<(), Complaint> {
+    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
+        return Err(Complaint::new(format!("{} is no header name", shown(name)), "letters, digits and -"));
+    };
+    if OURS.contains(&parsed.as_str()) {
+        let hint = match parsed.as_str() {
+            "authorization" | "api-key" | "x-api-key" => "what is shown to an upstream stands in `credential`",
+            _ => "leave it out",
+        };
+        return Err(Complaint::new(format!("header `{parsed}` is set by Tollgate itself"), "another header").hint(hint));
+    }
+    match value.map(HeaderValue::from_str) {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(_)) => Err(Complaint::new(
+            format!("the value of header `{parsed}` has a character that a header cannot carry"),
+            "text without control characters",
+        )),
+        None => Err(Complaint::new(format!("the value of header `{parsed}` is no text"), "a text in quotes")),
+    }
+}
+
+/// What a kind wants, for people.
+pub(super) fn wanted(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Flag => "true or false, without quotes",
+        Kind::Text => "a text in quotes",
+        Kind::Number { .. } => "a whole number such as 12, \"12_000\", \"12k\" or \"1.5M\"",
+        Kind::Size => "a size such as \"64KiB\", \"32MiB\" or \"1GiB\"",
+        Kind::Duration(_) => "a duration such as \"250ms\", \"30s\", \"10m\" or \"1h\"",
+        Kind::Rate => "a rate such as \"600/min\", \"200k/min\" or \"5k/day burst 500\"",
+        Kind::Day => "a day such as 2027-01-01",
+        Kind::Digest => "the SHA-256 of a key: 64 hex digits in quotes",
+        Kind::Pattern => "a model name in quotes, `*` for any text: \"gpt-5\" or \"gpt-*\"",
+        Kind::Template => "a model name in quotes, such as \"prod-{model}\"",
+        Kind::Word(_) => "a word in quotes",
+        Kind::Address => "an IP address and a port, such as \"127.0.0.1:8080\"",
+        Kind::Url => "an absolute URL, such as \"https://host/v1\"",
+        Kind::Path => "a path in quotes",
+        Kind::Headers => "a table of header names and values",
+        Kind::OneOf(_) | Kind::Table(_) => "a table, such as { … }",
+        Kind::Named(_) => "a table of tables, such as [upstreams.NAME]",
+        Kind::Tables(_) => "tables in double brackets, such as [[routes]]",
+        Kind::List(..) => "a list in square brackets",
+        Kind::TextOr(_, _, Some(_)) => "an upstream's name, or a table { upstream, model }",
+        Kind::TextOr(..) => "a word in quotes, or a table { … }",
+    }
+}

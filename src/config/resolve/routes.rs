@@ -1,0 +1,95 @@
+//! Makes the route table: patterns, and the deployment that each leads to.
+//!
+//! Must not know tenants.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_spanned::Spanned;
+
+use super::super::fault::{Complaint, shown};
+use super::super::raw;
+use super::upstreams::{Made, Upstreams};
+use super::{Resolver, no_such};
+use crate::routing::{Deployment, Pattern, Route, RouteTable};
+use crate::upstream::Upstream;
+
+pub(super) fn resolve(
+    written: &[Spanned<raw::Route>],
+    upstreams: &Upstreams,
+    resolver: &mut Resolver<'_, '_>,
+) -> RouteTable {
+    if written.is_empty() && !resolver.faults.was_dropped("routes") {
+        let complaint = Complaint::new("no route: no call could go anywhere", "at least one table [[routes]]");
+        let upstream = upstreams.names().next().unwrap_or("openai");
+        resolver.faults.add(&(0..0), complaint.hint(format!("[[routes]] with models = [\"*\"] and to = [\"{}\"]", upstream.escape_debug())));
+    }
+    let mut seen = HashMap::new();
+    let routes = written.iter().filter_map(|route| one(route.get_ref(), upstreams, &mut seen, resolver));
+    RouteTable::new(routes.map(Arc::new).collect())
+}
+
+fn one<'w>(
+    written: &'w raw::Route,
+    upstreams: &Upstreams,
+    seen: &mut HashMap<&'w str, usize>,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Route> {
+    for pattern in &written.models {
+        let line = resolver.faults.place(pattern.span().start).line;
+        if let Some(first) = seen.insert(pattern.get_ref(), line) {
+            let found = format!("the pattern {} stands in a route already (line {first})", shown(pattern.get_ref()));
+            let complaint = Complaint::new(found, "every pattern once: a model name leads to one route");
+            resolver.faults.add(&pattern.span(), complaint.hint("take one of the two out"));
+        }
+    }
+    let deployment = deployment(&written.to, upstreams, resolver)?;
+    let models: Vec<Pattern> = written.models.iter().map(|text| Pattern::new(text.get_ref())).collect();
+    Some(Route {
+        models,
+        deployment,
+        max_output_tokens: written.max_output_tokens.0,
+        enforce_cap: written.enforce_cap,
+    })
+}
+
+/// The one deployment of a route.
+fn deployment(to: &[Spanned<raw::Target>], upstreams: &Upstreams, resolver: &mut Resolver<'_, '_>) -> Option<Deployment> {
+    if let [_, second, ..] = to {
+        let complaint = Complaint::new(
+            format!("`to` has {} entries: fallback over several upstreams is not supported by this version of Tollgate", to.len()),
+            "one entry",
+        );
+        resolver.faults.add(&second.span(), complaint.hint("leave the others out, or give each upstream a route of its own"));
+    }
+    let mut found = None;
+    for target in to {
+        let upstream = target.get_ref().upstream.as_ref().and_then(|name| ready(name, upstreams, resolver));
+        found = found.or(upstream.map(|upstream| (target, upstream)));
+    }
+    let (target, upstream) = found?;
+    Some(Deployment { upstream, model: target.get_ref().model.as_deref().map(Arc::from) })
+}
+
+/// The upstream of that name, if it serves; a fault if nothing told one yet.
+fn ready(name: &Spanned<String>, upstreams: &Upstreams, resolver: &mut Resolver<'_, '_>) -> Option<Arc<Upstream>> {
+    let faults = &mut *resolver.faults;
+    match upstreams.get(name.get_ref()) {
+        Some(Made::Ready(upstream, _)) => Some(Arc::clone(upstream)),
+        Some(Made::Faulty) => None,
+        Some(Made::LeftOut) => {
+            let complaint = Complaint::new(
+                format!("this route has nowhere to go: upstream {} is left out, as its credential is absent", shown(name.get_ref())),
+                "an upstream that serves",
+            );
+            faults.add(&name.span(), complaint.hint("provide the credential, or let without_credential = \"simulate\""));
+            None
+        }
+        None => {
+            if !faults.was_dropped(&format!("upstreams.{}", name.get_ref())) {
+                faults.add(&name.span(), no_such("upstream", name.get_ref(), upstreams.names()));
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The shipped file, the examples, and broken files with their whole diagnosis.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FIXTURES: &str = "tests/fixtures/config";
+const SHIPPED: &str = "config.toml";
+
+/// A file that is good: what a test adds stands at its end.
+const GOOD: &str = "
+[server]
+anonymous = \"demo\"
+[plans.demo]
+requests = \"60/min\"
+[tenants.demo]
+plan = \"demo\"
+[upstreams.sim]
+provider = \"simulator\"
+[[routes]]
+models = [\"*\"]
+to = [\"sim\"]
+";
+
+fn env(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn try_text(text: &str) -> Result<Config, Faults> {
+    parse("config.toml", text, Path::new(FIXTURES), &env(&[]))
+}
+
+fn good(text: &str) -> Config {
+    try_text(text).unwrap_or_else(|faults| panic!("{faults}\nin\n{text}"))
+}
+
+fn broken(text: &str) -> String {
+    match try_text(text) {
+        Ok(_) => panic!("no fault in\n{text}"),
+        Err(faults) => faults.to_string(),
+    }
+}
+
+/// Compares with a file beside the fixture; `TOLLGATE_WRITE_EXPECTED=1` writes it instead, for a person to read.
+fn assert_expected(path: &Path, found: &str) {
+    if std::env::var("TOLLGATE_WRITE_EXPECTED").is_ok() {
+        std::fs::write(path, found).unwrap();
+    }
+    let expected = std::fs::read_to_string(path).unwrap_or_default();
+    assert_eq!(found, expected, "{} differs", path.display());
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(FIXTURES).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ext| ext == "toml"));
+    files.sort();
+    files
+}
+
+#[test]
+fn every_broken_file_is_told_whole_and_in_order() {
+    let env = env(&[("KEY", "sk-live"), ("EMPTY", ""), ("TWO_LINES", "a\nb")]);
+    let files = fixtures();
+    assert!(files.len() >= 10);
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let faults = parse(name, &text, Path::new(FIXTURES), &env).expect_err(name);
+        let lines: Vec<(usize, usize)> = faults.0.iter().map(|f| (f.place.line, f.place.column)).collect();
+        assert!(lines.is_sorted(), "{name}: {lines:?}");
+        assert_expected(&path.with_extension("txt"), &format!("{faults}\n"));
+        assert!(!faults.to_string().contains("0123456789"), "{name} repeats a secret");
+    }
+}
+
+#[test]
+fn the_shipped_file_is_the_one_that_was_designed() {
+    let text = std::fs::read_to_string(SHIPPED).unwrap();
+    assert!(text.starts_with("# Tollgate: who may call, what they may spend, where calls go.\n"));
+    assert_eq!(text.lines().count(), 30);
+}
+
+#[test]
+fn the_shipped_file_calls_openai_with_a_key_and_the_simulator_without() {
+    for (value, simulated) in [(Some("sk-live"), false), (None, true), (Some(""), true), (Some("  "), true)] {
+        let variables: Vec<_> = value.iter().map(|value| ("OPENAI_API_KEY", *value)).collect();
+        let config = load(Path::new(SHIPPED), &env(&variables)).unwrap();
+        let upstream = &config.upstreams[0];
+        assert_eq!(upstream.simulated, simulated, "{value:?}");
+        assert_eq!(upstream.base, BaseUri::parse("https://api.openai.com/v1").unwrap());
+        let authorization = upstream.authorization.as_ref().map(|header| header.to_str().unwrap());
+        assert_eq!(authorization, (!simulated).then_some("Bearer sk-live"));
+        assert_eq!(config.notices.len(), usize::from(simulated), "{:?}", config.notices);
+        assert!(!simulated || config.notices[0].contains("OPENAI_API_KEY"));
+        assert_eq!(config.anonymous.as_deref(), Some("demo"));
+        let limits = &config.tenants[0].limits;
+        assert_eq!(limits.requests, [rate::rate("600/min").unwrap()]);
+        assert_eq!(limits.tokens, [rate::rate("1M/min").unwrap()]);
+        assert_eq!(limits.concurrent, Some(100));
+        assert_eq!(&*config.routes.find("gpt-5-mini").unwrap().route.deployment.upstream.name, "openai");
+    }
+}
+
+use crate::upstream::BaseUri;
+
+#[test]
+fn every_example_loads() {
+    for entry in std::fs::read_dir("deploy/examples").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ext| ext == "toml") {
+            let config = load(&path, &env(&[("LLM_API_KEY", "k")])).unwrap_or_else(|faults| panic!("{faults}"));
+            assert!(config.notices.is_empty(), "{}: {:?}", path.display(), config.notices);
+        }
+    }
+}
+
+#[test]
+fn the_example_has_two_tenants_two_plans_and_keys() {
+    let config = load(Path::new("deploy/examples/compatible.toml"), &env(&[("LLM_API_KEY", "k")])).unwrap();
+    let plans: Vec<&str> = config.tenants.iter().map(|tenant| &*tenant.plan).collect();
+    assert_eq!(plans, ["experiments", "product"]);
+    assert!(config.tenants.iter().all(|tenant| !tenant.keys.is_empty()));
+    assert_eq!(config.tenants[1].keys[1].expires, Some(1_893_456_000));
+    assert_eq!(config.records, [RecordSink::Stdout, RecordSink::File("usage.jsonl".into())]);
+    let small = config.routes.find("small").unwrap();
+    assert_eq!(small.route.deployment.renamed("small").as_deref(), Some("Qwen/Qwen3-8B"));
+}
+
+#[test]
+fn defaults_are_those_of_the_reference() {
+    let config = good(GOOD);
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        config.server,
+        ServerConfig {
+            listen: "127.0.0.1:8080".parse().unwrap(),
+            anonymous_anywhere: false,
+            max_body: 64 << 20,
+            max_connections: 10_000,
+            drain_delay: seconds(5),
+            drain_deadline: seconds(600),
+            lenient_keys: false,
+            timeouts: ServerTimeouts {
+                hello: seconds(10),
+                head: seconds(10),
+                body_idle: seconds(30),
+                write_stall: seconds(60),
+                keep_alive: seconds(75),
+            },
+        }
+    );
+    assert_eq!(config.admin.listen, "127.0.0.1:9090".parse().unwrap());
+    assert_eq!(config.records, [RecordSink::Stdout]);
+    assert_eq!(config.metrics.max_tenants, 500);
+    assert_eq!(config.log, LogConfig { format: LogFormat::Text, level: LogLevel::Info, calls: false });
+    let upstream = &config.upstreams[0];
+    assert_eq!(upstream.timeouts, crate::upstream::Timeouts::default());
+    assert_eq!(upstream.pool, crate::upstream::PoolLimits::default());
+    assert_eq!((upstream.max_connections, upstream.usage_in_stream, upstream.simulated), (1024, true, true));
+    let matched = config.routes.find("any").unwrap();
+    assert_eq!((matched.route.max_output_tokens, matched.route.enforce_cap), (4096, false));
+    assert_eq!(config.tenants[0].models, None);
+}
+
+#[test]
+fn one_value_may_stand_for_a_list_of_one() {
+    let listed = good(GOOD);
+    let lone = GOOD.replace("[\"*\"]", "\"*\"").replace("[\"sim\"]", "{ upstream = \"sim\" }");
+    assert_eq!(good(&lone).redacted(), listed.redacted());
+    assert_eq!(good(&lone.replace("\"60/min\"", "[\"60/min\"]")).redacted(), listed.redacted());
+}
+
+#[test]
+fn relative_secrets_start_at_the_files_folder_and_records_at_the_working_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("key"), "sk-from-file\n").unwrap();
+    let text = GOOD.replace(
+        "provider = \"simulator\"",
+        "provider = \"openai\"\ncredential = { api_key = { file = \"key\" } }",
+    ) + "[records]\nto = { file = \"usage.jsonl\" }\n";
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, text).unwrap();
+    let config = load(&path, &env(&[])).unwrap();
+    let header = config.upstreams[0].authorization.as_ref().unwrap();
+    assert_eq!(header, "Bearer sk-from-file");
+    assert!(header.is_sensitive());
+    assert_eq!(config.records, [RecordSink::File("usage.jsonl".into())]);
+    let shown = format!("{} {config:?}", config.redacted());
+    assert!(!shown.contains("sk-from-file"), "{shown}");
+    assert!(shown.contains(&dir.path().join("key").display().to_string()));
+}
+
+#[test]
+fn a_left_out_upstream_is_gone_and_said() {
+    let text = format!(
+        "{GOOD}[upstreams.openai]\nprovider = \"openai\"\ncredential = {{ api_key = {{ env = \"NONE\" }} }}\nwithout_credential = \"leave-out\"\n"
+    );
+    let config = good(&text);
+    assert_eq!(config.upstreams.len(), 1);
+    assert_eq!(config.upstreams.len(), config.origins.len());
+    assert!(config.notices.iter().any(|notice| notice.contains("left out")), "{:?}", config.notices);
+}
+
+#[test]
+fn certificates_are_read_and_what_is_none_is_told() {
+    let key = rcgen::generate_simple_self_signed(["llm.example".to_owned()]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
+    let text = GOOD.replace(
+        "provider = \"simulator\"",
+        "provider = \"compatible\"\nbase_url = \"https://llm.example/v1\"\nca = \"ca.pem\"",
+    );
+    let config = parse("c", &text, dir.path(), &env(&[])).unwrap();
+    assert_eq!(&*config.origins[0].ca.as_ref().unwrap().pem, key.cert.pem().as_bytes());
+    std::fs::write(dir.path().join("ca.pem"), "no certificate").unwrap();
+    let faults = parse("c", &text, dir.path(), &env(&[])).unwrap_err().to_string();
+    assert!(faults.contains("has no certificate in it"), "{faults}");
+}
+
+#[test]
+fn anonymous_needs_a_loopback_address_or_the_word_anywhere() {
+    for (listen, fits) in [
+        ("127.0.0.1:0", true),
+        ("127.9.9.9:80", true),
+        ("[::1]:80", true),
+        ("[::ffff:127.0.0.1]:80", true),
+        ("0.0.0.0:80", false),
+        ("[::]:80", false),
+        ("10.0.0.1:80", false),
+    ] {
+        let text = GOOD.replace("[server]", &format!("[server]\nlisten = \"{listen}\""));
+        assert_eq!(try_text(&text).is_ok(), fits, "{listen}");
+        assert!(try_text(&text.replace("[server]", "[server]\nanonymous_anywhere = true")).is_ok(), "{listen}");
+    }
+}
+
+#[test]
+fn two_ports_on_zero_do_not_collide() {
+    let text = GOOD.replace("[server]", "[server]\nlisten = \"127.0.0.1:0\"") + "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    assert!(try_text(&text).is_ok());
+    let same = GOOD.to_owned() + "[admin]\nlisten = \"127.0.0.1:8080\"\n";
+    assert!(broken(&same).contains("`admin.listen` is 127.0.0.1:8080"));
+}
+
+#[test]
+fn a_bad_value_causes_no_second_fault() {
+    for (change, into) in [
+        ("requests = \"60/min\"", "requests = \"60\""),
+        ("plan = \"demo\"", "plan = 5"),
+        ("[plans.demo]", "[plan.demo]"),
+        ("[upstreams.sim]", "[upstream.sim]"),
+        ("[tenants.demo]", "[tenant.demo]"),
+        ("provider = \"simulator\"", "provider = \"sim\""),
+        ("provider = \"simulator\"", "provide = \"simulator\""),
+        ("to = [\"sim\"]", "to = [5]"),
+        ("models = [\"*\"]", "models = [\"\"]"),
+        ("[[routes]]", "[[route]]"),
+        ("[[routes]]", "[routes]"),
+        ("[server]", "[server]\nlisten = \"8080\""),
+    ] {
+        assert!(GOOD.contains(change), "{change}");
+        let faults = try_text(&GOOD.replace(change, into)).unwrap_err();
+        assert_eq!(faults.0.len(), 1, "{change} -> {into}: {faults}");
+    }
+}
+
+#[test]
+fn an_unreadable_file_is_told_with_what_to_do() {
+    let faults = load(Path::new("no/such.toml"), &env(&[])).unwrap_err().to_string();
+    assert!(faults.starts_with("no/such.toml:1:1: cannot read the file"), "{faults}");
+    assert!(faults.contains("--config"));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("c.toml"), b"a = 1\n\xff").unwrap();
+    assert!(load(&dir.path().join("c.toml"), &env(&[])).unwrap_err().to_string().contains("byte 6"));
+}
+
+#[test]
+fn columns_count_characters() {
+    let faults = try_text("\"ключ\" = 1\n[server]\n\"щит\".x = 1\n").unwrap_err();
+    let places: Vec<(usize, usize)> = faults.0.iter().map(|fault| (fault.place.line, fault.place.column)).collect();
+    assert!(places.contains(&(1, 1)) && places.contains(&(3, 1)), "{faults}");
+}
+
+#[test]
+fn the_bench_configuration_of_a_whole_plan_loads() {
+    let text = GOOD.replace("\"60/min\"", "[\"1M/s\", \"1000M/h\"]\ntokens = \"10000M/min\"\nconcurrent = 100_000");
+    let limits = good(&text).tenants[0].limits.clone();
+    assert_eq!(limits.requests.len(), 2);
+    assert_eq!(limits.concurrent, Some(100_000));
+}
+
+#[test]
+fn series_are_bounded_by_the_file_alone() {
+    let base = good(GOOD).series_bound();
+    let mut more = GOOD.to_owned();
+    for n in 0..50 {
+        more.push_str(&format!("[tenants.t{n}]\nplan = \"demo\"\n"));
+    }
+    let fifty = good(&more).series_bound();
+    assert!(fifty > base);
+    let capped = good(&format!("{more}[metrics]\nmax_tenants = 1\n")).series_bound();
+    assert!(capped < fifty && capped > base, "{base} {capped} {fifty}");
+    let per = SeriesPer { tenant_and_route: 1, tenant: 0, upstream: 0, sink: 0, process: 0 };
+    assert_eq!(good(&more).series_bound_with(&per), 51 * 2);
+}
+
+/// Every leaf of the reference that this version has, as `table.key`, by hand: the other source that the schema must agree with.
+const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.max_body server.max_connections \
+    server.drain_delay server.drain_deadline server.lenient_keys server.timeouts.hello server.timeouts.head \
+    server.timeouts.body_idle server.timeouts.write_stall server.timeouts.keep_alive admin.listen plans.*.requests \
+    plans.*.tokens plans.*.concurrent plans.*.reserve_output plans.*.shadow tenants.*.plan tenants.*.keys.sha256 \
+    tenants.*.keys.label tenants.*.keys.expires tenants.*.models upstreams.*.provider upstreams.*.base_url \
+    upstreams.*.credential.api_key.env upstreams.*.credential.api_key.file upstreams.*.without_credential \
+    upstreams.*.headers upstreams.*.usage_in_stream upstreams.*.max_connections upstreams.*.pool.idle \
+    upstreams.*.pool.age upstreams.*.timeouts.connect upstreams.*.timeouts.first_byte upstreams.*.timeouts.idle \
+    upstreams.*.timeouts.total upstreams.*.ca routes.models routes.to.upstream routes.to.model routes.to.weight \
+    routes.max_output_tokens routes.enforce_cap records.to.file metrics.max_tenants log.format log.level log.calls";
+
+#[test]
+fn the_schema_has_every_key_that_is_built_and_no_other() {
+    let schema = schema::schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    let mut leaves = std::collections::BTreeSet::new();
+    collect(&schema, String::new(), &mut leaves);
+    let built: std::collections::BTreeSet<String> = BUILT.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(leaves, built);
+}
+
+fn collect(schema: &serde_json::Value, path: String, leaves: &mut std::collections::BTreeSet<String>) {
+    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let mut inner = false;
+    if let Some(properties) = schema["properties"].as_object() {
+        for (name, property) in properties {
+            assert!(property["description"].as_str().is_some_and(|doc| doc.len() > 10), "{path}.{name}");
+            collect(property, join(name), leaves);
+        }
+        inner = true;
+    }
+    if schema["additionalProperties"]["properties"].is_object() {
+        collect(&schema["additionalProperties"], join("*"), leaves);
+        inner = true;
+    }
+    for nested in schema["anyOf"].as_array().into_iter().flatten().chain([&schema["items"]]) {
+        if nested.is_object() && nested.to_string().contains("\"properties\"") {
+            collect(nested, path.clone(), leaves);
+            inner = true;
+        }
+    }
+    if !inner && !path.is_empty() {
+        leaves.insert(path);
+    }
+}
+
+#[test]
+fn every_default_of_the_schema_is_what_an_absent_key_means() {
+    let mut stated = String::new();
+    for (table, path) in [
+        ("server", vec!["server"]),
+        ("server.timeouts", vec!["server", "timeouts"]),
+        ("admin", vec!["admin"]),
+        ("log", vec!["log"]),
+        ("metrics", vec!["metrics"]),
+        ("records", vec!["records"]),
+    ] {
+        let schema = schema::schema();
+        let node = path.iter().fold(&schema, |node, name| &node["properties"][name]);
+        stated.push_str(&format!("[{table}]\n"));
+        for (name, property) in node["properties"].as_object().unwrap() {
+            if property["default"] != serde_json::Value::Null {
+                stated.push_str(&format!("{name} = {}\n", property["default"]));
+            }
+        }
+    }
+    let rest = GOOD.replace("[server]\nanonymous = \"demo\"", "");
+    let with = good(&stated.replace("[server]\n", "[server]\nanonymous = \"demo\"\n").clone().add(&rest));
+    assert_eq!(with.redacted(), good(GOOD).redacted());
+}
+
+use std::ops::Add;
+
+proptest! {
+    #[test]
+    fn no_text_breaks_the_reading(text in "\\PC{0,200}|(\\[?\\[(server|routes|plans\\.a|tenants\\.\"\")\\]?\\]\n|[a-z]{1,8} = (\"\\PC{0,8}\"|[0-9.e+-]{1,8}|\\[\\]|\\{\\})\n){0,8}") {
+        let _ = try_text(&text);
+    }
+
+    #[test]
+    fn any_change_of_a_byte_is_read_or_told(at in 0..1026_usize, byte in 0x20..0x7f_u8) {
+        let mut text = std::fs::read(SHIPPED).unwrap();
+        text[at] = byte;
+        if let Ok(text) = String::from_utf8(text) {
+            let result = parse("c", &text, Path::new("."), &env(&[]));
+            prop_assert!(result.is_ok() || !result.unwrap_err().0.is_empty());
+        }
+    }
+}
