@@ -23,4 +23,13 @@ impl Provider {
             Provider::Simulator => "simulator",
         }
     }
+
+    /// Whether `OpenAI-Beta` means anything to it; others may refuse a header that they do not know.
+    #[must_use]
+    pub fn takes_beta_headers(self) -> bool {
+        match self {
+            Provider::OpenAi => true,
+            Provider::Compatible | Provider::Simulator => false,
+        }
+    }
 }

@@ -48,7 +48,7 @@ fn may_pass(provider: Provider, name: &HeaderName, value: &HeaderValue) -> bool 
         _ => name,
     };
     match name {
-        "openai-beta" => provider == Provider::OpenAi,
+        "openai-beta" => provider.takes_beta_headers(),
         "idempotency-key" => {
             let key = value.as_bytes();
             !key.is_empty() && key.len() <= MAX_IDEMPOTENCY_KEY && key.iter().all(u8::is_ascii_graphic)

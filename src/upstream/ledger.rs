@@ -55,9 +55,9 @@ impl Ledger {
     #[must_use]
     pub fn waiting(&self, upstream: &str) -> usize {
         let accounts = lock(&self.accounts);
-        accounts.get(upstream).map_or(0, |account| {
-            lock(&account.book).queue.iter().filter(|waiter| !waiter.tell.is_closed()).count()
-        })
+        accounts
+            .get(upstream)
+            .map_or(0, |account| lock(&account.book).queue.iter().filter(|waiter| !waiter.tell.is_closed()).count())
     }
 
     /// A number that tells one worker's pool from another's.
@@ -176,11 +176,8 @@ impl Account {
         let Some(waiter) = self.next_waiter(worker) else {
             return Some(connection);
         };
-        let grant = if waiter.worker == worker {
-            Grant::Connection(connection)
-        } else {
-            Grant::Seat(connection.into_seat())
-        };
+        let grant =
+            if waiter.worker == worker { Grant::Connection(connection) } else { Grant::Seat(connection.into_seat()) };
         // A call that has just given up drops the grant, and with it the seat, which then goes to the next.
         let _ = waiter.tell.send(grant);
         None

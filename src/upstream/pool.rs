@@ -130,9 +130,9 @@ impl Pool {
         let lookup = self.resolver.lookup(&upstream.base.host, upstream.base.port);
         let found = match deadline {
             None => lookup.await,
-            Some(deadline) => tokio::time::timeout_at(deadline, lookup)
-                .await
-                .map_err(|_| UpstreamError::TimedOut(Waited::Connect))?,
+            Some(deadline) => {
+                tokio::time::timeout_at(deadline, lookup).await.map_err(|_| UpstreamError::TimedOut(Waited::Connect))?
+            }
         };
         found.map_err(|error| UpstreamError::Connect(error.to_string()))
     }

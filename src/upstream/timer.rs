@@ -43,3 +43,50 @@ pub(super) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<In
         (one, other) => one.or(other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    const FAR: Duration = Duration::from_secs(600);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_passes_to_the_millisecond_whichever_was_watched_before() {
+        let mut timer = Timer::default();
+        let origin = Instant::now();
+        for (earlier_watched, wait) in [(600, 600), (900, 30), (20, 70), (5, 5)] {
+            let watched = origin.elapsed() + Duration::from_secs(earlier_watched);
+            let polled = poll_fn(|cx| Poll::Ready(timer.poll_past(cx, Some(origin + watched)))).await;
+            assert!(polled.is_pending());
+            let began = Instant::now();
+            let deadline = began + Duration::from_secs(wait);
+            poll_fn(|cx| timer.poll_past(cx, Some(deadline))).await;
+            let late = Instant::now() - deadline;
+            assert!(late <= Duration::from_millis(1), "{late:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moves_on_never_passes_early() {
+        let mut timer = Timer::default();
+        let begin = Instant::now();
+        let mut moved = 0;
+        poll_fn(|cx| {
+            moved += 1;
+            let deadline = if moved < 5 { Instant::now() + FAR } else { begin + 5 * FAR };
+            timer.poll_past(cx, Some(deadline))
+        })
+        .await;
+        assert!(begin.elapsed() >= 5 * FAR);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_deadline_nothing_passes() {
+        let mut timer = Timer::default();
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll_past(cx, None))).await.is_pending());
+        assert_eq!(after(Instant::now(), Duration::ZERO), None);
+        assert_eq!(after(Instant::now(), Duration::MAX), None);
+    }
+}

@@ -46,13 +46,10 @@ async fn a_head_that_is_too_large_or_never_ends_breaks_the_protocol() {
         assert!(matches!(outcome(answer).await, Err(UpstreamError::Protocol(_))));
     }
     for piece in ["x-fill: f\r\n", "HTTP/1.1 100 Continue\r\n\r\n"] {
-        let flood = format!("HTTP/1.1 103 Early\r\n{}", piece.repeat(200)).into_bytes().leak();
-        let server = Server::start(move |mut peer| {
-            let flood = &*flood;
-            async move {
-                peer.read().await;
-                while tokio::io::AsyncWriteExt::write_all(&mut peer.tcp, flood).await.is_ok() {}
-            }
+        let flood: &'static [u8] = format!("HTTP/1.1 103 Early\r\n{}", piece.repeat(200)).into_bytes().leak();
+        let server = Server::start(move |mut peer| async move {
+            peer.read().await;
+            while tokio::io::AsyncWriteExt::write_all(&mut peer.tcp, flood).await.is_ok() {}
         })
         .await;
         let outcome = call(&client(), &Arc::new(server.upstream())).await;
@@ -129,7 +126,8 @@ fn reset(peer: &Peer) {
 #[tokio::test]
 async fn a_redirect_is_passed_on_and_not_followed() {
     let server =
-        Server::answering(b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n").await;
+        Server::answering(b"HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n")
+            .await;
     let (status, _) = call(&client(), &Arc::new(server.upstream())).await.unwrap();
     assert_eq!(status, 302);
     assert_eq!(server.requests().len(), 1);

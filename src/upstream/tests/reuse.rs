@@ -171,3 +171,41 @@ async fn a_connection_closed_while_idle_costs_no_call() {
     }
     assert_eq!(server.accepted(), 200);
 }
+
+#[tokio::test]
+async fn a_request_that_a_dead_connection_hands_back_goes_out_on_a_fresh_one() {
+    // The call that waits is handed the only connection, and the upstream closes it before the call comes to use it:
+    // the one way past the look at an idle connection.
+    let server = Server::start(|mut peer| async move {
+        peer.serve(OK).await;
+    })
+    .await;
+    let mut upstream = server.upstream();
+    upstream.max_connections = 1;
+    let (client, upstream) = (client(), Arc::new(upstream));
+    let first = send(&client, &upstream, b"{}").await.unwrap();
+    let mut second = Box::pin(call(&client, &upstream));
+    assert!(poll_once(&mut second).await.is_none());
+    // Handed over here; the second call is not polled until the close has been heard of.
+    assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "ok");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(second.await.unwrap().1, "ok");
+    assert_eq!((server.accepted(), server.requests().len()), (2, 2));
+}
+
+/// Polls once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {
+        std::task::Poll::Ready(out) => std::task::Poll::Ready(Some(out)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+#[test]
+fn what_travels_between_tasks_is_send() {
+    fn send<T: Send>() {}
+    send::<UpstreamBody>();
+    send::<Outgoing>();
+    send::<Client>();
+}
