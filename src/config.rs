@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::limits::PlanLimits;
-use crate::routing::{Pattern, RouteTable};
+use crate::routing::RouteTable;
 use crate::secret::SecretSource;
 use crate::upstream::Upstream;
 
@@ -29,8 +28,9 @@ mod resolve;
 pub mod schema;
 mod series;
 
-pub use fault::{Fault, Faults, Place};
+pub use crate::tenant::directory::{KeySpec, TenantSpec};
 use fault::{Collector, Complaint};
+pub use fault::{Fault, Faults, Place};
 pub(crate) use redacted::url;
 pub use series::{SERIES, SeriesPer};
 
@@ -105,32 +105,6 @@ pub struct ServerTimeouts {
 pub struct AdminConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-}
-
-/// A tenant: who is billed and limited.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TenantSpec {
-    /// Its name; a bounded label.
-    pub name: Arc<str>,
-    /// Its plan's name.
-    pub plan: Arc<str>,
-    /// Its plan's limits.
-    pub limits: PlanLimits,
-    /// Its API keys.
-    pub keys: Vec<KeySpec>,
-    /// The model names that it may ask for; `None`: every routed one.
-    pub models: Option<Vec<Pattern>>,
-}
-
-/// An API key, as its digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySpec {
-    /// SHA-256 of the key; no two keys of a configuration have the same.
-    pub digest: [u8; 32],
-    /// Its name in records; `key-1` and so on where the file gives none.
-    pub label: Arc<str>,
-    /// Refused from this Unix second on.
-    pub expires: Option<i64>,
 }
 
 /// Where an upstream's credential and extra roots come from.
@@ -284,7 +258,9 @@ pub fn parse(file: &str, text: &str, folder: &Path, env: &dyn Environment) -> Re
     check::table(tree.get_mut(), keys::ROOT, "", &(0..0), &mut faults);
     let tree = DeValue::Table(tree.into_inner());
     let span = 0..text.len();
-    let raw = match serde::Deserialize::deserialize(toml::de::ValueDeserializer::from(serde_spanned::Spanned::new(span, tree))) {
+    let raw = match serde::Deserialize::deserialize(toml::de::ValueDeserializer::from(serde_spanned::Spanned::new(
+        span, tree,
+    ))) {
         Ok(raw) => raw,
         Err(error) => {
             // The check leaves nothing that the mirror cannot read; should the two ever differ, this says so.

@@ -100,6 +100,8 @@ pub struct Matched {
     pub route: Arc<Route>,
     /// The pattern as written: the bounded label of this call's route.
     pub pattern: Arc<str>,
+    /// Where the pattern stands in the table; counted from 0.
+    pub index: usize,
 }
 
 /// All routes, ordered so that the first match is the most specific.
@@ -125,8 +127,9 @@ impl RouteTable {
     /// The route for a model name.
     #[must_use]
     pub fn find(&self, model: &str) -> Option<Matched> {
-        let (pattern, route) = self.ordered.iter().find(|(pattern, _)| pattern.matches(model))?;
-        Some(Matched { route: Arc::clone(route), pattern: Arc::clone(pattern.text()) })
+        let index = self.ordered.iter().position(|(pattern, _)| pattern.matches(model))?;
+        let (pattern, route) = &self.ordered[index];
+        Some(Matched { route: Arc::clone(route), pattern: Arc::clone(pattern.text()), index })
     }
 
     /// Every pattern with its route, most specific first.

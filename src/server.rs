@@ -15,12 +15,12 @@ mod body;
 mod connection;
 pub mod drain;
 pub mod guard;
+mod handler;
 pub mod listener;
 mod pulse;
 mod stack;
 mod watchdog;
 mod wire;
-
 
 pub use body::{CallBody, RequestBody, RequestBodyError};
 pub use connection::serve_stream;

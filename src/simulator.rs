@@ -22,6 +22,7 @@ mod text;
 pub mod tokens;
 
 pub use body::{SimBody, SimCut};
+pub use models::names as model_names;
 
 use body::Reply;
 use bytes::Bytes;

@@ -49,6 +49,14 @@ pub struct Upstream {
     pub simulated: bool,
 }
 
+impl Upstream {
+    /// Whether the built-in simulator answers, by choice or as a stand-in.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.simulated || self.provider == Provider::Simulator
+    }
+}
+
 /// The root that an endpoint's path is appended to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUri {
@@ -116,6 +124,13 @@ fn host_header(tls: bool, host: &str, port: u16) -> String {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let usual = if tls { 443 } else { 80 };
     if port == usual { host } else { format!("{host}:{port}") }
+}
+
+impl std::fmt::Display for BaseUri {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.host_header(), self.path)
+    }
 }
 
 /// The four limits on an upstream's time; zero means none.

@@ -232,12 +232,7 @@ fn into_table(given: &mut Spanned<DeValue<'_>>, key: &'static str) {
 }
 
 /// Every element of a list; a list with nothing in it says nothing, so it is a fault.
-fn list<'i>(
-    given: &mut Spanned<DeValue<'i>>,
-    of: &'static Kind,
-    path: &str,
-    faults: &mut Collector<'_>,
-) -> Verdict {
+fn list<'i>(given: &mut Spanned<DeValue<'i>>, of: &'static Kind, path: &str, faults: &mut Collector<'_>) -> Verdict {
     let at = given.span();
     let DeValue::Array(elements) = given.get_mut() else { return Verdict::Drop };
     if elements.is_empty() {

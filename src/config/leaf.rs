@@ -43,7 +43,9 @@ pub(super) fn canonical(kind: &Kind, given: &DeValue<'_>) -> Result<Option<Strin
 fn as_text(kind: &Kind, given: &DeValue<'_>) -> Option<String> {
     let numeric = matches!(kind, Kind::Number { .. } | Kind::Size | Kind::Duration(_) | Kind::Rate);
     match given {
-        DeValue::String(text) => (!matches!(kind, Kind::Flag | Kind::Headers) && is_scalar(kind)).then(|| text.to_string()),
+        DeValue::String(text) => {
+            (!matches!(kind, Kind::Flag | Kind::Headers) && is_scalar(kind)).then(|| text.to_string())
+        }
         DeValue::Integer(n) if numeric => match i128::from_str_radix(n.as_str(), n.radix()) {
             Ok(n) => Some(n.to_string()),
             Err(_) => Some(n.to_string()),
@@ -123,7 +125,8 @@ fn word(words: &Words, text: &str) -> Result<String, Complaint> {
     Err(Complaint::new(shown(text), known).maybe_hint(did_you_mean(text, words.built.iter().copied())))
 }
 
-const SECRET_HINT: &str = "a secret never stands in this file: write { api_key = { env = \"NAME\" } } or { api_key = { file = \"/path\" } }";
+const SECRET_HINT: &str =
+    "a secret never stands in this file: write { api_key = { env = \"NAME\" } } or { api_key = { file = \"/path\" } }";
 
 /// Whether a text where a word or a digest belongs may be a credential put there by mistake.
 fn looks_secret(text: &str) -> bool {
@@ -157,7 +160,9 @@ fn address(text: &str) -> Result<String, Complaint> {
     let port = text.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
     let host = text.rsplit_once(':').map_or("", |(host, _)| host);
     let hint = match (port, host) {
-        (Some(port), "" | "*") => Some(format!("\"0.0.0.0:{port}\" listens on every IPv4 address, \"[::]:{port}\" on every address")),
+        (Some(port), "" | "*") => {
+            Some(format!("\"0.0.0.0:{port}\" listens on every IPv4 address, \"[::]:{port}\" on every address"))
+        }
         (Some(port), "localhost") => Some(format!("did you mean \"127.0.0.1:{port}\"?")),
         (None, _) if text.parse::<std::net::IpAddr>().is_ok() => Some("add a port, 0 to 65535".to_owned()),
         _ => None,

@@ -29,7 +29,8 @@ fn built(keys: &'static [Key]) -> impl Iterator<Item = &'static Key> {
 
 fn table(keys: &'static [Key]) -> Value {
     let properties: Map<String, Value> = built(keys).map(|key| (key.name.to_owned(), property(key))).collect();
-    let required: Vec<&str> = built(keys).filter(|key| key.presence == Presence::Required).map(|key| key.name).collect();
+    let required: Vec<&str> =
+        built(keys).filter(|key| key.presence == Presence::Required).map(|key| key.name).collect();
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if !required.is_empty() {
         schema["required"] = json!(required);

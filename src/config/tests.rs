@@ -177,10 +177,9 @@ fn one_value_may_stand_for_a_list_of_one() {
 fn relative_secrets_start_at_the_files_folder_and_records_at_the_working_directory() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("key"), "sk-from-file\n").unwrap();
-    let text = GOOD.replace(
-        "provider = \"simulator\"",
-        "provider = \"openai\"\ncredential = { api_key = { file = \"key\" } }",
-    ) + "[records]\nto = { file = \"usage.jsonl\" }\n";
+    let text = GOOD
+        .replace("provider = \"simulator\"", "provider = \"openai\"\ncredential = { api_key = { file = \"key\" } }")
+        + "[records]\nto = { file = \"usage.jsonl\" }\n";
     let path = dir.path().join("c.toml");
     std::fs::write(&path, text).unwrap();
     let config = load(&path, &env(&[])).unwrap();

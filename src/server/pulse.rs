@@ -142,8 +142,7 @@ impl Pulse {
         self.calls.fetch_add(1, Relaxed);
         self.served.store(true, Relaxed);
         self.head_since.store(0, Relaxed);
-        let slot =
-            self.slots.iter().position(|slot| slot.compare_exchange(FREE, ACTIVE, Relaxed, Relaxed).is_ok());
+        let slot = self.slots.iter().position(|slot| slot.compare_exchange(FREE, ACTIVE, Relaxed, Relaxed).is_ok());
         CallGuard { pulse: Arc::clone(self), slot }
     }
 }

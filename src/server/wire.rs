@@ -161,7 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
             buf.put_slice(opening.get(..count).unwrap_or_default());
             me.opening.taken = me.opening.taken.saturating_add(u8::try_from(count).unwrap_or(u8::MAX));
         }
-        let outcome = if buf.remaining() > 0 { Pin::new(&mut me.stream).poll_read(cx, buf) } else { Poll::Ready(Ok(())) };
+        let outcome =
+            if buf.remaining() > 0 { Pin::new(&mut me.stream).poll_read(cx, buf) } else { Poll::Ready(Ok(())) };
         if buf.filled().len() > before {
             me.pulse.read();
             return Poll::Ready(Ok(()));

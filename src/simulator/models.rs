@@ -25,9 +25,15 @@ struct Model {
     owned_by: &'static str,
 }
 
+/// The names of the models: one example for each thing that can be asked for.
+#[must_use]
+pub fn names() -> Vec<String> {
+    WORDS.iter().map(|word| format!("{PREFIX}{}", word.written())).collect()
+}
+
 /// The models: one example for each thing that can be asked for.
 pub(super) fn list() -> Plan {
-    let data = WORDS.iter().map(|word| model(format!("{PREFIX}{}", word.written()))).collect();
+    let data = names().into_iter().map(model).collect();
     Plan { behaviour: Behaviour::default(), reply: Reply::json(&List { object: "list", data }) }
 }
 

@@ -16,11 +16,14 @@ use super::connection::{Connection, Limits};
 use super::pool::Shelf;
 use super::timer::{after, earlier};
 use super::{UpstreamError, Waited};
+use crate::simulator::SimBody;
 
 /// The body of an upstream's answer, wherever it comes from.
 pub enum UpstreamBody {
     /// From a server, over a connection.
     Network(NetworkBody),
+    /// From the built-in simulator.
+    Simulated(SimBody),
 }
 
 /// A body that arrives over a connection.
@@ -113,18 +116,23 @@ impl Body for UpstreamBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         match self.get_mut() {
             UpstreamBody::Network(body) => Pin::new(body).poll_frame(cx),
+            UpstreamBody::Simulated(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|cut| UpstreamError::Cut(cut.to_string())))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             UpstreamBody::Network(body) => body.is_end_stream(),
+            UpstreamBody::Simulated(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             UpstreamBody::Network(body) => body.size_hint(),
+            UpstreamBody::Simulated(body) => body.size_hint(),
         }
     }
 }
@@ -133,6 +141,7 @@ impl std::fmt::Debug for UpstreamBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             UpstreamBody::Network(_) => f.write_str("UpstreamBody::Network"),
+            UpstreamBody::Simulated(_) => f.write_str("UpstreamBody::Simulated"),
         }
     }
 }

@@ -18,26 +18,30 @@ use super::ledger::Ledger;
 use super::outgoing::{OutBody, Outgoing};
 use super::pool::{Pool, Reuse};
 use super::timer::after;
-use super::{Upstream, UpstreamError};
+use super::{Upstream, UpstreamError, Waited};
 use crate::net::resolver::Resolver;
 use crate::net::tls::TlsClients;
+use crate::simulator::Simulator;
 
 /// The client of one worker: its connections live on that worker's runtime. Cheap to clone.
 #[derive(Clone)]
-pub struct Client(Arc<Pool>);
+pub struct Client {
+    pool: Arc<Pool>,
+    simulator: Arc<Simulator>,
+}
 
 impl Client {
     /// A client with a pool of its own. `ledger` counts the connections of all workers and is shared by them, as are
     /// `tls` and `resolver`.
     #[must_use]
     pub fn new(tls: Arc<TlsClients>, resolver: Resolver, ledger: Arc<Ledger>) -> Self {
-        Client(Arc::new(Pool::new(ledger, tls, resolver)))
+        Client { pool: Arc::new(Pool::new(ledger, tls, resolver)), simulator: Arc::default() }
     }
 
     /// Connections that are open to `upstream`, idle ones included, over all workers that share the ledger.
     #[must_use]
     pub fn connections(&self, upstream: &str) -> usize {
-        self.0.ledger().connections(upstream)
+        self.pool.ledger().connections(upstream)
     }
 }
 
@@ -52,8 +56,32 @@ impl tower::Service<Outgoing> for Client {
     }
 
     fn call(&mut self, outgoing: Outgoing) -> Self::Future {
-        Box::pin(exchange(Arc::clone(&self.0), outgoing.upstream, outgoing.request))
+        if outgoing.upstream.is_simulated() {
+            return Box::pin(simulate(Arc::clone(&self.simulator), outgoing.upstream, outgoing.request));
+        }
+        Box::pin(exchange(Arc::clone(&self.pool), outgoing.upstream, outgoing.request))
     }
+}
+
+/// Asks the built-in upstream, with the upstream's time-outs and no socket.
+async fn simulate(
+    simulator: Arc<Simulator>,
+    upstream: Arc<Upstream>,
+    request: Request<OutBody>,
+) -> Result<Response<UpstreamBody>, UpstreamError> {
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    let path = path.strip_prefix(&*upstream.base.path).unwrap_or(path);
+    let answer = simulator.answer(&head.method, path, body.into_bytes());
+    let patience = upstream.timeouts.first_byte;
+    let answered = if patience.is_zero() {
+        answer.await
+    } else {
+        let late = |_| UpstreamError::TimedOut(Waited::FirstByte);
+        tokio::time::timeout(patience, answer).await.map_err(late)?
+    };
+    let response = answered.map_err(|fault| UpstreamError::Lost(fault.to_string()))?;
+    Ok(response.map(UpstreamBody::Simulated))
 }
 
 async fn exchange(

@@ -48,6 +48,15 @@ impl OutBody {
         OutBody::default()
     }
 
+    /// All of it in one piece; copied only where it has several slices.
+    #[must_use]
+    pub fn into_bytes(mut self) -> Bytes {
+        if self.slices.len() == 1 {
+            return self.slices.remove(0);
+        }
+        self.slices.concat().into()
+    }
+
     /// Bytes that are still to be sent.
     #[must_use]
     pub fn left(&self) -> u64 {

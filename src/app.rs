@@ -1,0 +1,274 @@
+//! Puts the parts together: from a configuration to a gateway that answers on two ports, and back to nothing lost.
+//!
+//! Knows every module and does the work of none.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::{self, AdminState};
+use crate::config::{Config, RecordSink, ServerConfig};
+use crate::gateway::Gateway;
+use crate::gateway::running::Running;
+use crate::gateway::services::Services;
+use crate::gateway::settle::SettleQueue;
+use crate::net::clock::Clock;
+use crate::net::random::Random;
+use crate::net::resolver::Resolver;
+use crate::net::tls::{TlsClients, TlsError};
+use crate::server::drain::Outcome;
+use crate::server::{self, Drain, Listener, Serving, Settings};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::series;
+use crate::telemetry::writer::{LineWriter, QUEUE_BYTES};
+use crate::tenant::directory::Directory;
+use crate::upstream::Ledger;
+use crate::upstream::client::Client;
+use crate::wire::peek::{KeyRule, Rules};
+
+mod snapshot;
+
+/// How often histograms are folded and gauges that nobody pushes are read.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// How long the last records and log lines may take to reach their sinks.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Why a gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port cannot be had.
+    #[error("cannot listen at {address}: {why}. Is another process there? Change `{key}` in the configuration.")]
+    Listen {
+        /// The address wanted.
+        address: SocketAddr,
+        /// The key that names it.
+        key: &'static str,
+        /// The operating system's word.
+        why: io::Error,
+    },
+    /// A sink of usage records cannot be opened.
+    #[error("cannot open {path} for usage records: {why}. Change `records.to` in the configuration.")]
+    Records {
+        /// The file.
+        path: String,
+        /// The operating system's word.
+        why: io::Error,
+    },
+    /// No trust anchors for an upstream that speaks TLS.
+    #[error("cannot speak TLS to upstreams: {0}")]
+    Tls(#[from] TlsError),
+    /// The metrics registry cannot be made.
+    #[error("cannot make the metrics registry: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// A thread or runtime cannot be had.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// What may differ from one start to another and stands in no file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Threads that serve calls; 0: one for each core.
+    pub workers: usize,
+}
+
+/// A running gateway.
+pub struct App {
+    /// Where it serves calls.
+    pub address: SocketAddr,
+    /// Where it serves operators.
+    pub admin_address: SocketAddr,
+    /// What every call uses.
+    pub services: Arc<Services>,
+    /// What is in force.
+    pub running: Arc<ArcSwap<Running>>,
+    drain: Drain,
+    serving: Serving,
+    server: ServerConfig,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Starts a gateway. Call it inside a runtime: its own tasks run there, calls on threads of their own.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(config: Config, options: Options) -> Result<App, StartError> {
+        let tls = Arc::new(tls_clients(&config)?);
+        let listener = bind(config.server.listen, "server.listen")?;
+        let admin = bind(config.admin.listen, "admin.listen")?;
+        let address = listener.local_addr()?;
+        let admin_address = admin.local_addr()?;
+        let records = open_records(&config.records)?;
+        let metrics = Arc::new(Metrics::new()?);
+        let (settling, settle_task) = SettleQueue::new();
+        let (random, clock) = (Random::from_system(), Clock::system());
+        let services = Arc::new(Services::new(clock, random, Arc::clone(&metrics), records, settling));
+
+        let redacted = Arc::new(config.redacted().to_string());
+        let notices = config.notices.clone();
+        let server = config.server.clone();
+        let settings = settings(&config, options);
+        let running = Arc::new(ArcSwap::from_pointee(running(config)));
+        metrics.gauge(&series::BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1.0);
+        metrics.gauge(&series::CONFIG_GENERATION, &[]).set(1.0);
+
+        let drain = Drain::new();
+        let ledger = Arc::new(Ledger::default());
+        let resolver = Resolver::system();
+        let serving = {
+            let (services, running) = (Arc::clone(&services), Arc::clone(&running));
+            let ledger = Arc::clone(&ledger);
+            let gateway = move |_worker| {
+                let client = Client::new(Arc::clone(&tls), resolver.clone(), Arc::clone(&ledger));
+                Arc::new(Gateway::new(Arc::clone(&services), Arc::clone(&running), client))
+            };
+            server::serve(listener, settings, gateway, drain.clone())?
+        };
+
+        let watched = snapshot::Watched {
+            services: Arc::clone(&services),
+            running: Arc::clone(&running),
+            ledger,
+            counts: Arc::clone(serving.counts()),
+            drain: drain.clone(),
+            started: Instant::now(),
+            notices,
+        };
+        let watched = Arc::new(watched);
+        let (stop, stopped) = watch::channel(false);
+        let state = admin_state(&watched, &redacted);
+        let tasks = vec![
+            tokio::spawn(settle_task.run()),
+            tokio::spawn(upkeep(Arc::clone(&watched))),
+            tokio::spawn(async move {
+                if let Err(error) = admin::serve(admin, state, until(stopped)).await {
+                    tracing::error!(%error, "the admin port ended");
+                }
+            }),
+        ];
+        Ok(App { address, admin_address, services, running, drain, serving, server, stop, tasks })
+    }
+
+    /// A handle that can begin the drain, or cut it short.
+    #[must_use]
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+
+    /// Ends it: not ready at once, still accepting for the delay, every call to its end or the deadline; then what is
+    /// settled late is settled, and what is written late is written.
+    pub async fn shut_down(self) -> Outcome {
+        let outcome = self.drain.run(self.server.drain_delay, self.server.drain_deadline).await;
+        self.services.settling.flush().await;
+        let serving = self.serving;
+        let _ = tokio::task::spawn_blocking(move || serving.stop()).await;
+        self.services.settling.flush().await;
+        let services = Arc::clone(&self.services);
+        let closing = move || services.records.iter().all(|sink| sink.close(LAST_WRITES));
+        if !tokio::task::spawn_blocking(closing).await.unwrap_or(false) {
+            tracing::error!("the last usage records did not reach their sink in time");
+        }
+        let _ = self.stop.send(true);
+        for task in self.tasks {
+            task.abort();
+        }
+        outcome
+    }
+}
+
+fn bind(address: SocketAddr, key: &'static str) -> Result<Listener, StartError> {
+    Listener::bind(address).map_err(|why| StartError::Listen { address, key, why })
+}
+
+/// The platform's roots are asked for only where an upstream needs them.
+fn tls_clients(config: &Config) -> Result<TlsClients, TlsError> {
+    let wanted = config.upstreams.iter().any(|upstream| upstream.base.tls && !upstream.is_simulated());
+    if !wanted {
+        return Ok(TlsClients::none());
+    }
+    let extra: Vec<u8> = config
+        .origins
+        .iter()
+        .filter_map(|origin| origin.ca.as_ref())
+        .flat_map(|ca| ca.pem.iter().copied().chain(*b"\n"))
+        .collect();
+    TlsClients::with_platform_roots((!extra.is_empty()).then_some(&extra))
+}
+
+fn open_records(sinks: &[RecordSink]) -> Result<Vec<LineWriter>, StartError> {
+    sinks
+        .iter()
+        .map(|sink| match sink {
+            RecordSink::Stdout => Ok(LineWriter::start("records", io::stdout(), QUEUE_BYTES)?),
+            RecordSink::File(path) => {
+                let failed = |why| StartError::Records { path: path.display().to_string(), why };
+                let file = std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+                Ok(LineWriter::start("records", file, QUEUE_BYTES)?)
+            }
+        })
+        .collect()
+}
+
+fn settings(config: &Config, options: Options) -> Settings {
+    let server = &config.server;
+    let anonymous = (config.anonymous.is_some() && !server.anonymous_anywhere)
+        .then(|| server::guard::Anonymous { loopback: server.listen.ip().is_loopback(), allow_origins: Vec::new() });
+    Settings {
+        workers: options.workers,
+        max_connections: server.max_connections,
+        timeouts: server::Timeouts {
+            hello: server.timeouts.hello,
+            head: server.timeouts.head,
+            body_idle: server.timeouts.body_idle,
+            write_stall: server.timeouts.write_stall,
+            keep_alive: server.timeouts.keep_alive,
+        },
+        max_body: server.max_body as u64,
+        anonymous,
+    }
+}
+
+fn running(config: Config) -> Running {
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
+    let keys = if config.server.lenient_keys { KeyRule::Lenient } else { KeyRule::Strict };
+    Running {
+        generation: 1,
+        directory: Directory::new(config.tenants, config.anonymous.as_deref(), config.metrics.max_tenants, 0),
+        routes: config.routes,
+        upstreams: config.upstreams,
+        max_body: config.server.max_body,
+        rules: Rules { keys },
+        since: i64::try_from(since).unwrap_or(i64::MAX),
+        log_calls: config.log.calls,
+    }
+}
+
+fn admin_state(watched: &Arc<snapshot::Watched>, redacted: &Arc<String>) -> AdminState {
+    let (ready, metrics, status) = (Arc::clone(watched), Arc::clone(watched), Arc::clone(watched));
+    let redacted = Arc::clone(redacted);
+    AdminState {
+        ready: Arc::new(move || ready.ready()),
+        metrics: Arc::new(move || metrics.metrics()),
+        config: Arc::new(move || redacted.to_string()),
+        status: Arc::new(move || status.status()),
+    }
+}
+
+async fn upkeep(watched: Arc<snapshot::Watched>) {
+    let mut every = tokio::time::interval(UPKEEP);
+    loop {
+        every.tick().await;
+        watched.upkeep();
+    }
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}

@@ -1,0 +1,230 @@
+//! Leads a call through its stages: who calls, may they, what do they ask, where does it go, what did it take.
+//!
+//! The path of a call is [`Gateway::handle`], top to bottom. Must not know sockets, nor the configuration's file.
+
+pub mod admit;
+pub mod authenticate;
+pub mod body;
+pub mod call;
+pub mod error;
+pub mod forward;
+pub mod meter;
+pub mod model_list;
+pub mod receive;
+pub mod resolved;
+pub mod respond;
+pub mod route;
+pub mod running;
+pub mod services;
+pub mod settle;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::header::UPGRADE;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use http_body::Body;
+use tower::Service;
+
+use crate::limits::View;
+use crate::net::clock::Moment;
+use crate::upstream::UpstreamError;
+use crate::upstream::outgoing::Outgoing;
+use crate::wire::endpoint::{self, Class, Endpoint};
+use admit::Admission;
+use body::ResponseBody;
+use call::Call;
+use error::{GatewayError, ReceiveError, TransportError};
+use forward::Reply;
+use running::Running;
+use services::Services;
+use settle::Ending;
+
+/// The gateway: what is in force, what every call uses, and the way to the upstreams.
+pub struct Gateway<U> {
+    services: Arc<Services>,
+    running: Arc<ArcSwap<Running>>,
+    upstreams: U,
+}
+
+impl<U: Clone> Clone for Gateway<U> {
+    fn clone(&self) -> Self {
+        Gateway {
+            services: Arc::clone(&self.services),
+            running: Arc::clone(&self.running),
+            upstreams: self.upstreams.clone(),
+        }
+    }
+}
+
+impl<U> Gateway<U> {
+    /// A gateway over a running configuration; `upstreams` carries calls out.
+    #[must_use]
+    pub fn new(services: Arc<Services>, running: Arc<ArcSwap<Running>>, upstreams: U) -> Self {
+        Gateway { services, running, upstreams }
+    }
+
+    /// The answer to a request that was refused before it had a path. Counted, not recorded: it has no tenant.
+    pub fn refuse<R>(&self, error: TransportError) -> Response<ResponseBody<R>> {
+        let error = GatewayError::Transport(error);
+        self.services.rejected(error.reason());
+        let id = self.services.random.request_id();
+        respond::failure(&error, &header(&id), None, &self.services.random)
+    }
+
+    /// The answer to a call in which this program failed.
+    pub fn failed<R>(&self) -> Response<ResponseBody<R>> {
+        let id = self.services.random.request_id();
+        respond::failure(&GatewayError::Internal, &header(&id), None, &self.services.random)
+    }
+}
+
+impl<U, R> Gateway<U>
+where
+    U: Service<Outgoing, Response = Response<R>, Error = UpstreamError> + Clone,
+    R: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    /// Answers one call. `peer` is the socket's address, never a header's.
+    pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<ResponseBody<R>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<ReceiveError>,
+    {
+        let received = self.services.clock.now();
+        let running = self.running.load_full();
+        let id = self.services.random.request_id();
+        let id_header = header(&id);
+        let (parts, body) = request.into_parts();
+
+        let caller = match authenticate::authenticate(&parts.headers, &running.directory, &self.services.sign_ins, peer)
+        {
+            Ok(caller) => caller,
+            Err(error) => {
+                let error = GatewayError::from(error);
+                self.services.rejected(error.reason());
+                return respond::failure(&error, &id_header, None, &self.services.random);
+            }
+        };
+        let mut call = Call::open(&self.services, id, caller, received);
+        call.note(|facts| facts.log = running.log_calls);
+
+        match self.stages(&running, &parts, body, &mut call).await {
+            Ok(Answered::Upstream(reply, admission)) => {
+                meter::meter(reply, call, admission.flight, id_header, &admission.view)
+            }
+            Ok(Answered::Here(response)) => self.answered_here(response, call, id_header),
+            Err(error) => self.fail(error, call, id_header),
+        }
+    }
+
+    /// The stages that can refuse, in their order. What each returns, the next one demands.
+    async fn stages<B>(
+        &self,
+        running: &Running,
+        parts: &Parts,
+        body: B,
+        call: &mut Call,
+    ) -> Result<Answered<R>, GatewayError>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<ReceiveError>,
+    {
+        let (endpoint, model_id) = find(parts)?;
+        call.note(|facts| facts.endpoint = Some(endpoint));
+        let Some(tenant) = call.facts().map(|facts| Arc::clone(&facts.caller.tenant)) else {
+            return Err(GatewayError::Internal);
+        };
+        if endpoint.class() == Class::ModelList {
+            return model_list::answer(&parts.method, model_id.as_deref(), &tenant, running).map(Answered::Here);
+        }
+
+        let promised = receive::content_length(&parts.headers);
+        admit::peek(&tenant, promised, &self.services.metrics, self.now())?;
+        let inbound = receive::receive(endpoint, &parts.headers, body, running.max_body, running.rules).await?;
+        call.note(|facts| {
+            facts.bytes_in = inbound.body.len() as u64;
+            facts.stream = inbound.peek.stream;
+            facts.model = Some(inbound.peek.model.clone());
+        });
+        let matched = route::route(&tenant, &inbound.peek.model, &running.routes)?;
+        call.note(|facts| facts.matched = Some(matched.clone()));
+        let admission = admit::admit(call, &matched, &inbound, self.now()).await?;
+        let reply = forward::forward(&self.upstreams, call, &admission, &matched, &parts.headers, inbound).await?;
+        Ok(Answered::Upstream(reply, admission))
+    }
+
+    fn answered_here(
+        &self,
+        mut response: Response<ResponseBody<R>>,
+        mut call: Call,
+        id: HeaderValue,
+    ) -> Response<ResponseBody<R>> {
+        let status = response.status().as_u16();
+        let length = response.body().size_hint().exact().unwrap_or(0);
+        call.note(|facts| {
+            facts.status = status;
+            facts.bytes_out = length;
+        });
+        call.end(Ending::Whole);
+        response.headers_mut().insert(respond::X_REQUEST_ID, id.clone());
+        response.headers_mut().insert(respond::X_TOLLGATE_REQUEST_ID, id);
+        response
+    }
+
+    fn fail(&self, error: GatewayError, mut call: Call, id: HeaderValue) -> Response<ResponseBody<R>> {
+        let view = self.shown_limits(&error, &mut call);
+        let response = respond::failure(&error, &id, view.as_ref(), &self.services.random);
+        let status = response.status().as_u16();
+        call.note(|facts| facts.status = status);
+        let outcome = error.outcome();
+        call.end(match &error {
+            GatewayError::CredentialRefused | GatewayError::Redirected => {
+                Ending::UpstreamRefused(settle::InputCharge::None)
+            }
+            _ if error.sent() => Ending::Broken(outcome),
+            _ => Ending::NeverSent(outcome),
+        });
+        response
+    }
+
+    /// The tenant's limits, where the answer is about them.
+    fn shown_limits(&self, error: &GatewayError, call: &mut Call) -> Option<View> {
+        match error {
+            GatewayError::Limit { refusal, .. } => Some(refusal.view),
+            GatewayError::Upstream(_) | GatewayError::CredentialRefused | GatewayError::Redirected => {
+                call.facts().map(|facts| facts.caller.tenant.limits.view(self.now()))
+            }
+            _ => None,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.services.clock.now()
+    }
+}
+
+/// Who answered.
+enum Answered<R> {
+    /// An upstream.
+    Upstream(Reply<R>, Admission),
+    /// This gateway, from what it knows.
+    Here(Response<ResponseBody<R>>),
+}
+
+/// The operation that a request means.
+fn find(parts: &Parts) -> Result<(Endpoint, Option<String>), GatewayError> {
+    let path = parts.uri.path();
+    if parts.headers.contains_key(UPGRADE) && endpoint::is_upgradable(path) {
+        return Err(GatewayError::Upgrade);
+    }
+    let found = endpoint::find(&parts.method, path).map_err(GatewayError::Endpoint)?;
+    Ok((found.endpoint, found.model_id.map(std::borrow::Cow::into_owned)))
+}
+
+/// Our ids are ASCII.
+fn header(id: &str) -> HeaderValue {
+    HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("req_unknown"))
+}

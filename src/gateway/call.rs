@@ -1,0 +1,191 @@
+//! Follows one call from its authentication to its one record, whatever happens in between.
+//!
+//! A [`Call`] that is dropped before its end is a client that left: it is settled all the same. Must not know HTTP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::Gauge;
+
+use super::services::Services;
+use super::settle::{self, Ending};
+use crate::limits::{InFlight, Learned, Reservation};
+use crate::net::clock::Moment;
+use crate::routing::Matched;
+use crate::tenant::Caller;
+use crate::usage::record::Outcome;
+use crate::usage::{Anomalies, Usage};
+use crate::wire::endpoint::Endpoint;
+
+/// A call that passed authentication. Ends exactly once: by [`Call::end`], or by being dropped.
+pub struct Call {
+    services: Arc<Services>,
+    /// `None` once ended.
+    facts: Option<Box<Facts>>,
+}
+
+/// What is known of a call.
+pub struct Facts {
+    /// Our id of it.
+    pub id: String,
+    /// Who calls.
+    pub caller: Caller,
+    /// What is asked for; `None` for a path that is not served.
+    pub endpoint: Option<Endpoint>,
+    /// When its head was read.
+    pub received: Moment,
+    /// Whether it gets a log line.
+    pub log: bool,
+    /// Whether a stream was asked for.
+    pub stream: bool,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// The model that answered.
+    pub served_model: Option<String>,
+    /// The route.
+    pub matched: Option<Matched>,
+    /// The upstream that was tried last.
+    pub upstream: Option<Arc<str>>,
+    /// What was reserved.
+    pub reservation: Option<Reservation>,
+    /// What was estimated before.
+    pub estimate: Estimate,
+    /// What this tenant's calls on this route are like.
+    pub learned: Option<Arc<Learned>>,
+    /// Attempts at upstreams.
+    pub attempts: u32,
+    /// When the request went to the upstream.
+    pub sent: Option<Moment>,
+    /// When the first byte of the answer's body came.
+    pub first_byte: Option<Moment>,
+    /// The status that the client gets.
+    pub status: u16,
+    /// Time that passed here before the answer began.
+    pub overhead: Duration,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body, as passed on.
+    pub bytes_out: u64,
+    /// What the answer said of itself.
+    pub reading: Reading,
+}
+
+/// What a call was thought to need.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Estimate {
+    /// Input tokens.
+    pub input: u64,
+    /// Output tokens that were planned for: the cap, or what was learned.
+    pub output: u64,
+    /// Bytes of text in the request; 0 where attachments make them say nothing.
+    pub input_bytes: u64,
+}
+
+/// What the answer said of itself, as far as it was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    /// The usage it reported.
+    pub usage: Option<Usage>,
+    /// Decoded bytes of generated text that passed.
+    pub text_bytes: u64,
+    /// What was wrong with the report.
+    pub anomalies: Anomalies,
+    /// Why its usage could not be looked for.
+    pub unmetered: Option<&'static str>,
+}
+
+/// A place in flight, from admission to the last byte; the tenant's gauge shows it.
+pub struct Flight {
+    _place: InFlight,
+    gauge: Gauge,
+}
+
+impl Flight {
+    /// Holds the place and raises the gauge.
+    #[must_use]
+    pub fn new(place: InFlight, gauge: &Gauge) -> Self {
+        gauge.increment(1.0);
+        Flight { _place: place, gauge: gauge.clone() }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.gauge.decrement(1.0);
+    }
+}
+
+impl Call {
+    /// Begins to write down a call.
+    #[must_use]
+    pub fn open(services: &Arc<Services>, id: String, caller: Caller, received: Moment) -> Self {
+        let facts = Facts {
+            id,
+            caller,
+            endpoint: None,
+            received,
+            log: false,
+            stream: false,
+            model: None,
+            served_model: None,
+            matched: None,
+            upstream: None,
+            reservation: None,
+            estimate: Estimate::default(),
+            learned: None,
+            attempts: 0,
+            sent: None,
+            first_byte: None,
+            status: 0,
+            overhead: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+            reading: Reading::default(),
+        };
+        Call { services: Arc::clone(services), facts: Some(Box::new(facts)) }
+    }
+
+    /// What every call uses.
+    #[must_use]
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// What is known; `None` once the call has ended.
+    pub fn facts(&mut self) -> Option<&mut Facts> {
+        self.facts.as_deref_mut()
+    }
+
+    /// Whether no byte of the answer has come yet.
+    #[must_use]
+    pub fn has_no_first_byte(&self) -> bool {
+        self.facts.as_ref().is_some_and(|facts| facts.first_byte.is_none())
+    }
+
+    /// Writes down more; without effect once the call has ended.
+    pub fn note(&mut self, write: impl FnOnce(&mut Facts)) {
+        if let Some(facts) = self.facts.as_deref_mut() {
+            write(facts);
+        }
+    }
+
+    /// Ends the call: settles what was reserved, counts it, writes its record.
+    pub fn end(&mut self, ending: Ending) {
+        if let Some(facts) = self.facts.take() {
+            let now = self.services.clock.now();
+            self.services.settling.finish(settle::settle(Arc::clone(&self.services), facts, ending, now));
+        }
+    }
+}
+
+impl Drop for Call {
+    /// The client left, or a panic unwound: the settle task does what is left to do.
+    fn drop(&mut self) {
+        if let Some(facts) = self.facts.take() {
+            let now = self.services.clock.now();
+            let outcome = if std::thread::panicking() { Outcome::InternalError } else { Outcome::ClientGone };
+            let ending = Ending::Broken(outcome);
+            self.services.settling.enqueue(settle::settle(Arc::clone(&self.services), facts, ending, now));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Sends an admitted call to its deployment, and sorts the answer: one to pass on, or a refusal.
+//!
+//! The one place that walks deployments. Must not know how an answer is metered.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
+use http::{HeaderMap, Response, StatusCode};
+use http_body::Body;
+use http_body_util::BodyExt;
+use smallvec::SmallVec;
+use tower::{Service, ServiceExt};
+
+use super::admit::Admission;
+use super::call::Call;
+use super::error::GatewayError;
+use super::receive::Inbound;
+use super::resolved::{Attempt, Raised};
+use super::settle::InputCharge;
+use crate::routing::Matched;
+use crate::stream::UsageChunk;
+use crate::upstream::UpstreamError;
+use crate::upstream::outgoing::{OutBody, Outgoing, shape};
+use crate::usage::json::BodyScanner;
+use crate::usage::{Dialect, Usage};
+use crate::wire::splice::{self, Edit};
+
+/// The most of an upstream's error that is read; what is longer is cut.
+const ERROR_BODY: usize = 1024 * 1024;
+
+/// What an upstream answered.
+pub enum Reply<B> {
+    /// Something to pass on and meter.
+    Answer {
+        /// Status and headers as they came.
+        parts: Parts,
+        /// The bytes to come.
+        body: B,
+        /// Whether the usage chunk is the client's.
+        usage_chunk: UsageChunk,
+        /// Holds the upstream's gauge.
+        at_upstream: Raised,
+    },
+    /// An error of the upstream's own, read whole, ids masked.
+    Refusal {
+        /// Status and headers as they came.
+        parts: Parts,
+        /// The error.
+        body: Bytes,
+        /// Whether the upstream read the input before.
+        input: InputCharge,
+        /// Usage that it reported all the same.
+        usage: Option<Usage>,
+    },
+}
+
+/// Sends the call. `_admitted` proves that it may be sent.
+///
+/// # Errors
+/// 502, 503, 504 as [`UpstreamError`] says; 502 where our own credential was refused, or the upstream redirects.
+pub async fn forward<U, B>(
+    upstreams: &U,
+    call: &mut Call,
+    _admitted: &Admission,
+    matched: &Matched,
+    client_headers: &HeaderMap,
+    inbound: Inbound,
+) -> Result<Reply<B>, GatewayError>
+where
+    U: Service<Outgoing, Response = Response<B>, Error = UpstreamError> + Clone,
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    let services = Arc::clone(call.services());
+    let deployment = &matched.route.deployment;
+    let upstream = &deployment.upstream;
+    let meters = services.upstream(&upstream.name);
+    let endpoint = inbound.peek.endpoint;
+    let (body, usage_chunk) = rewritten(&inbound, matched);
+    let outgoing = shape(upstream, endpoint, client_headers, body);
+
+    let now = services.clock.now();
+    call.note(|facts| {
+        facts.upstream = Some(Arc::clone(&upstream.name));
+        facts.attempts += 1;
+        facts.sent = Some(now);
+        facts.overhead = now.since(facts.received);
+    });
+    let at_upstream = meters.in_flight.raise();
+    let answered = upstreams.clone().oneshot(outgoing).await;
+    let response = match answered {
+        Ok(response) => response,
+        Err(error) => {
+            meters.attempted(Attempt::of_error(&error), &services.metrics);
+            tracing::warn!(upstream = &*upstream.name, reason = %error, "upstream gave no answer");
+            return Err(error.into());
+        }
+    };
+    let (parts, body) = response.into_parts();
+    meters.attempted(Attempt::of_status(parts.status), &services.metrics);
+    if parts.status.is_redirection() {
+        tracing::error!(
+            upstream = &*upstream.name,
+            status = parts.status.as_u16(),
+            "upstream redirects: check its base_url"
+        );
+        return Err(GatewayError::Redirected);
+    }
+    if parts.status.is_success() {
+        return Ok(Reply::Answer { parts, body, usage_chunk, at_upstream });
+    }
+    refusal(parts, body, Dialect::of(endpoint), &upstream.name).await
+}
+
+/// The body with the few spans changed that must change, and whose the usage chunk is then.
+fn rewritten(inbound: &Inbound, matched: &Matched) -> (OutBody, UsageChunk) {
+    let deployment = &matched.route.deployment;
+    let peek = &inbound.peek;
+    let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
+    if let Some(name) = deployment.renamed(&peek.model) {
+        edits.push(splice::rename_model(peek, &name));
+    }
+    if matched.route.enforce_cap && peek.output_cap.is_none() {
+        edits.extend(splice::cap_output(peek, peek.endpoint, matched.route.max_output_tokens));
+    }
+    let mut usage_chunk = UsageChunk::Keep;
+    if deployment.upstream.usage_in_stream
+        && let Some(edit) = splice::ask_for_usage(peek)
+    {
+        edits.push(edit);
+        usage_chunk = UsageChunk::TakeOut;
+    }
+    let slices = splice::splice(&inbound.body, &mut edits);
+    (OutBody::new(slices.into_parts()), usage_chunk)
+}
+
+/// Reads an upstream's error whole, so that ids in it can be masked and its code be known.
+async fn refusal<B>(
+    mut parts: Parts,
+    body: B,
+    dialect: Option<Dialect>,
+    upstream: &str,
+) -> Result<Reply<B>, GatewayError>
+where
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    let mut body = read_error(body).await?;
+    let code = error_code(&body);
+    let ours = parts.status == StatusCode::UNAUTHORIZED
+        || parts.status == StatusCode::FORBIDDEN && code.as_deref().is_some_and(is_credential_code);
+    if ours {
+        tracing::error!(upstream, status = parts.status.as_u16(), code, "upstream refused our credential");
+        return Err(GatewayError::CredentialRefused);
+    }
+    mask_ids(&mut body);
+    let body = body.freeze();
+    parts.headers.remove(http::header::TRANSFER_ENCODING);
+    parts.headers.insert(CONTENT_LENGTH, body.len().into());
+    let usage = dialect.and_then(|dialect| {
+        let mut scanner = BodyScanner::new(dialect);
+        scanner.feed(&body);
+        scanner.usage()
+    });
+    let filtered = parts.status.is_client_error() && code.as_deref() == Some("content_filter");
+    let input = if filtered { InputCharge::Filtered } else { InputCharge::None };
+    Ok(Reply::Refusal { parts, body, input, usage })
+}
+
+async fn read_error<B>(mut body: B) -> Result<BytesMut, GatewayError>
+where
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        if all.len() + data.len() > ERROR_BODY {
+            return Err(UpstreamError::Protocol("an error of more than 1 MiB".to_owned()).into());
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(all)
+}
+
+/// `error.code`, or `code` where that stands at the top; OpenAI's and Mistral's shapes.
+fn error_code(body: &[u8]) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = value.get("error").unwrap_or(&value).get("code")?;
+    code.as_str().map(str::to_owned)
+}
+
+/// Codes of a 403 that speak of the credential, not of the call.
+fn is_credential_code(code: &str) -> bool {
+    matches!(
+        code,
+        "invalid_api_key"
+            | "invalid_authentication"
+            | "account_deactivated"
+            | "AccessDenied"
+            | "PermissionDenied"
+            | "Forbidden"
+    ) || code.contains("api_key")
+}
+
+/// Blackens ids of the operator's account: `org-…`, `proj_…` and `sk-…`, each to its own length (1-product.md "Errors").
+fn mask_ids(body: &mut [u8]) {
+    for prefix in [&b"org-"[..], b"proj_", b"sk-"] {
+        let mut from = 0;
+        while let Some(found) = memchr::memmem::find(&body[from..], prefix) {
+            let start = from + found;
+            let id = start + prefix.len();
+            let end = body[id..]
+                .iter()
+                .position(|b| !(b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'*')))
+                .map_or(body.len(), |length| id + length);
+            let begins_a_word = start == 0 || !(body[start - 1].is_ascii_alphanumeric() || body[start - 1] == b'_');
+            if begins_a_word && end - id >= 4 {
+                body[id..end].fill(b'*');
+            }
+            from = end;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(text: &str) -> String {
+        let mut body = text.as_bytes().to_vec();
+        mask_ids(&mut body);
+        String::from_utf8(body).unwrap()
+    }
+
+    #[test]
+    fn ids_of_the_operators_account_are_blackened_and_other_words_are_not() {
+        assert_eq!(masked("in organization org-AbC123dEf on"), "in organization org-********* on");
+        assert_eq!(masked("\"proj_abcdEFGH\","), "\"proj_********\",");
+        assert_eq!(masked("key sk-proj-abc_123. x"), "key sk-************. x");
+        assert_eq!(masked("a task-force, a disk-drive, sk-a"), "a task-force, a disk-drive, sk-a");
+        assert_eq!(masked("org-"), "org-");
+    }
+
+    #[test]
+    fn a_code_is_found_in_either_shape() {
+        assert_eq!(error_code(br#"{"error":{"code":"invalid_api_key"}}"#).as_deref(), Some("invalid_api_key"));
+        assert_eq!(error_code(br#"{"object":"error","code":"x"}"#).as_deref(), Some("x"));
+        assert_eq!(error_code(br#"{"error":{"code":400}}"#), None);
+        assert_eq!(error_code(b"<html>"), None);
+    }
+}

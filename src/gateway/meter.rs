@@ -1,0 +1,358 @@
+//! Passes an answer on, frame by frame as it comes, and reads along what it used.
+//!
+//! Ends its call exactly once: at the answer's end, at its break, or when the client drops it. Holds no more than the frame
+//! in hand and what the scanner must hold back. Must not know where the bytes come from or go to.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::{Body, Frame, SizeHint};
+use smallvec::SmallVec;
+
+use super::body::{CutShort, ResponseBody};
+use super::call::{Call, Flight, Reading};
+use super::forward::Reply;
+use super::resolved::{Attempt, Raised};
+use super::respond::{X_REQUEST_ID, X_TOLLGATE_REQUEST_ID, rate_limits};
+use super::settle::Ending;
+use crate::limits::View;
+use crate::stream::{Boundary, Ended, Passed, Scanner, UsageChunk, ending};
+use crate::upstream::headers::clean_response;
+use crate::upstream::{UpstreamError, Waited};
+use crate::usage::Dialect;
+use crate::usage::json::BodyScanner;
+use crate::usage::record::Outcome;
+
+/// An upstream's answer on its way to the client.
+pub struct MeteredBody<B> {
+    /// `None` once it ended or broke: its connection is free, or closed, at once.
+    inner: Option<B>,
+    reader: Reader,
+    call: Call,
+    /// Whether the transport itself tells a whole answer from a cut one.
+    framed: bool,
+    /// What is to go out before anything new is asked for.
+    held: SmallVec<[Bytes; 4]>,
+    after: After,
+    _flight: Flight,
+    _at_upstream: Raised,
+}
+
+/// What follows what is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// More of the answer.
+    More,
+    /// A clean end.
+    End,
+    /// A cut.
+    Cut,
+}
+
+/// What reads along.
+enum Reader {
+    Stream(Box<Scanner>, Dialect),
+    Json(Box<BodyScanner>),
+    /// Nothing can be read in it; the word says why.
+    Blind(&'static str),
+}
+
+/// Turns an upstream's reply into the client's response. `id` is ours; `view` shows the tenant's limits.
+pub fn meter<B>(
+    reply: Reply<B>,
+    mut call: Call,
+    flight: Flight,
+    id: HeaderValue,
+    view: &View,
+) -> Response<ResponseBody<B>>
+where
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    match reply {
+        Reply::Refusal { parts, body, input, usage } => {
+            call.note(|facts| {
+                facts.status = parts.status.as_u16();
+                facts.bytes_out = body.len() as u64;
+                facts.reading.usage = usage;
+            });
+            call.end(Ending::UpstreamRefused(input));
+            Response::from_parts(dressed(parts, id, view), ResponseBody::Full(body))
+        }
+        Reply::Answer { mut parts, body, usage_chunk, at_upstream } => {
+            let dialect = call.facts().and_then(|facts| facts.endpoint).and_then(Dialect::of);
+            let reader = Reader::of(&parts.headers, dialect, usage_chunk);
+            let framed = parts.headers.contains_key(CONTENT_LENGTH)
+                || parts.headers.contains_key(TRANSFER_ENCODING)
+                || parts.version == http::Version::HTTP_2;
+            if matches!(reader, Reader::Stream(..)) && usage_chunk == UsageChunk::TakeOut {
+                parts.headers.remove(CONTENT_LENGTH);
+            }
+            call.note(|facts| facts.status = parts.status.as_u16());
+            let mut metered = MeteredBody {
+                inner: Some(body),
+                reader,
+                call,
+                framed,
+                held: SmallVec::new(),
+                after: After::More,
+                _flight: flight,
+                _at_upstream: at_upstream,
+            };
+            if metered.inner.as_ref().is_some_and(Body::is_end_stream) {
+                metered.upstream_ended();
+            }
+            Response::from_parts(dressed(parts, id, view), ResponseBody::Metered(Box::new(metered)))
+        }
+    }
+}
+
+/// The upstream's headers, less what is not the client's, with our ids and the tenant's limits.
+fn dressed(mut parts: Parts, id: HeaderValue, view: &View) -> Parts {
+    clean_response(&mut parts.headers);
+    parts.extensions = http::Extensions::new();
+    parts.version = http::Version::HTTP_11;
+    if !parts.headers.contains_key(X_REQUEST_ID) {
+        parts.headers.insert(X_REQUEST_ID, id.clone());
+    }
+    parts.headers.insert(X_TOLLGATE_REQUEST_ID, id);
+    rate_limits(&mut parts.headers, view);
+    parts
+}
+
+impl Reader {
+    fn of(headers: &HeaderMap, dialect: Option<Dialect>, usage_chunk: UsageChunk) -> Self {
+        let Some(dialect) = dialect else {
+            return Reader::Blind("endpoint");
+        };
+        let identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+        if headers.get(CONTENT_ENCODING).is_some_and(|coding| !identity(coding)) {
+            return Reader::Blind("compressed");
+        }
+        let essence = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let essence = essence.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+        if essence.eq_ignore_ascii_case(b"text/event-stream") {
+            return Reader::Stream(Box::new(Scanner::new(dialect, usage_chunk)), dialect);
+        }
+        if essence.eq_ignore_ascii_case(b"application/json") {
+            return Reader::Json(Box::new(BodyScanner::new(dialect)));
+        }
+        Reader::Blind("content_type")
+    }
+
+    fn reading(&self) -> Reading {
+        match self {
+            Reader::Stream(scanner, _) => Reading {
+                usage: scanner.usage(),
+                text_bytes: scanner.text_bytes(),
+                anomalies: scanner.anomalies(),
+                unmetered: scanner.gave_up().then_some("line_too_long"),
+            },
+            Reader::Json(scanner) => Reading {
+                usage: scanner.usage(),
+                text_bytes: scanner.text_bytes(),
+                anomalies: scanner.anomalies(),
+                unmetered: None,
+            },
+            Reader::Blind(why) => Reading { unmetered: Some(why), ..Reading::default() },
+        }
+    }
+
+    fn served_model(&self) -> Option<&str> {
+        match self {
+            Reader::Stream(scanner, _) => scanner.served_model(),
+            Reader::Json(scanner) => scanner.served_model(),
+            Reader::Blind(_) => None,
+        }
+    }
+}
+
+impl<B> MeteredBody<B>
+where
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    /// See [`Body::poll_frame`].
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        loop {
+            if !self.held.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(self.held.remove(0)))));
+            }
+            match self.after {
+                After::More => {}
+                After::End => return Poll::Ready(None),
+                After::Cut => {
+                    self.after = After::End;
+                    return Poll::Ready(Some(Err(CutShort)));
+                }
+            }
+            let Some(inner) = self.inner.as_mut() else {
+                self.after = After::End;
+                continue;
+            };
+            let frame = match Pin::new(inner).poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => {
+                    self.broke(&error);
+                    continue;
+                }
+                Poll::Ready(None) => {
+                    self.upstream_ended();
+                    continue;
+                }
+            };
+            // Trailers of an upstream are not the client's.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if data.is_empty() {
+                continue;
+            }
+            let whole = self.take(data);
+            if self.inner.as_ref().is_some_and(Body::is_end_stream) {
+                self.upstream_ended();
+            }
+            if let Some(whole) = whole {
+                return Poll::Ready(Some(Ok(Frame::data(whole))));
+            }
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_end_stream(&self) -> bool {
+        self.after == After::End && self.held.is_empty()
+    }
+
+    /// The upstream's word on what is to come, where every byte of it passes.
+    pub fn size_hint(&self) -> SizeHint {
+        match (&self.reader, &self.inner) {
+            (Reader::Stream(..), _) => SizeHint::default(),
+            (_, Some(inner)) => inner.size_hint(),
+            (_, None) => SizeHint::with_exact(self.held.iter().map(|bytes| bytes.len() as u64).sum()),
+        }
+    }
+
+    /// Reads a frame: the frame itself if it goes on whole now, else what goes on stands in `held`.
+    fn take(&mut self, data: Bytes) -> Option<Bytes> {
+        let clock = &self.call.services().clock;
+        let first = self.call_is_fresh().then(|| clock.now());
+        let passed = match &mut self.reader {
+            Reader::Stream(scanner, _) => scanner.feed(data),
+            Reader::Json(scanner) => {
+                scanner.feed(&data);
+                Passed::Whole(data)
+            }
+            Reader::Blind(_) => Passed::Whole(data),
+        };
+        let length = match &passed {
+            Passed::Whole(bytes) => bytes.len(),
+            Passed::Parts(parts) => parts.iter().map(Bytes::len).sum(),
+            Passed::Nothing => 0,
+        };
+        self.call.note(|facts| {
+            facts.bytes_out += length as u64;
+            if first.is_some() {
+                facts.first_byte = first;
+            }
+        });
+        match passed {
+            Passed::Whole(bytes) => Some(bytes),
+            Passed::Parts(parts) => {
+                self.held.extend(parts);
+                None
+            }
+            Passed::Nothing => None,
+        }
+    }
+
+    fn call_is_fresh(&self) -> bool {
+        self.call.has_no_first_byte()
+    }
+
+    /// The upstream's bytes are all here: was that the end of the answer?
+    fn upstream_ended(&mut self) {
+        self.inner = None;
+        let cut = match &mut self.reader {
+            Reader::Stream(scanner, _) => {
+                let cut = scanner.ended() == Ended::Open && scanner.usage().is_none();
+                if !cut && let Some(rest) = scanner.finish() {
+                    self.held.push(rest);
+                }
+                cut
+            }
+            Reader::Json(scanner) => !self.framed && !scanner.is_complete(),
+            Reader::Blind(_) => false,
+        };
+        if cut {
+            return self.broke(&UpstreamError::Cut("it ended before the answer did".to_owned()));
+        }
+        self.after = After::End;
+        let told_failure = match &self.reader {
+            Reader::Stream(scanner, _) => scanner.told_failure(),
+            Reader::Json(scanner) => scanner.told_failure(),
+            Reader::Blind(_) => false,
+        };
+        self.close(if told_failure { Ending::Broken(Outcome::UpstreamError) } else { Ending::Whole });
+    }
+
+    /// The answer broke: say so inside it where that can be done, then cut.
+    fn broke(&mut self, error: &UpstreamError) {
+        self.inner = None;
+        let (outcome, code, message) = match error {
+            UpstreamError::TimedOut(Waited::Idle | Waited::Total | Waited::FirstByte | Waited::Connect) => {
+                (Outcome::Timeout, "upstream_timeout", "The provider stopped sending in the middle of its answer.")
+            }
+            _ => {
+                (Outcome::UpstreamTruncated, "upstream_protocol", "The provider broke off in the middle of its answer.")
+            }
+        };
+        if let Reader::Stream(scanner, dialect) = &self.reader
+            && scanner.boundary() == Boundary::Between
+        {
+            self.held.push(ending::failed(*dialect, scanner, code, message));
+        }
+        self.after = After::Cut;
+        self.count_break(error);
+        self.close(Ending::Broken(outcome));
+    }
+
+    fn count_break(&mut self, error: &UpstreamError) {
+        let services = Arc::clone(self.call.services());
+        let Some(name) = self.call.facts().and_then(|facts| facts.upstream.clone()) else {
+            return;
+        };
+        services.upstream(&name).attempted(Attempt::of_error(error), &services.metrics);
+        tracing::warn!(upstream = &*name, reason = %error, "upstream broke off its answer");
+    }
+
+    fn close(&mut self, ending: Ending) {
+        self.read_out();
+        self.call.end(ending);
+    }
+}
+
+impl<B> MeteredBody<B> {
+    /// Writes down what was read.
+    fn read_out(&mut self) {
+        let reading = self.reader.reading();
+        let served = self.reader.served_model();
+        self.call.note(|facts| {
+            facts.reading = reading;
+            facts.served_model = served.map(str::to_owned);
+        });
+    }
+}
+
+impl<B> Drop for MeteredBody<B> {
+    /// The client left: what was read so far is what the call is charged by.
+    fn drop(&mut self) {
+        self.read_out();
+    }
+}
+
+#[cfg(test)]
+mod tests;

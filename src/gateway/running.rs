@@ -1,0 +1,30 @@
+//! Holds what is in force: one immutable value, made whole from a configuration and swapped whole.
+//!
+//! Must not know the file it came from.
+
+use std::sync::Arc;
+
+use crate::routing::RouteTable;
+use crate::tenant::directory::Directory;
+use crate::upstream::Upstream;
+use crate::wire::peek::Rules;
+
+/// One generation of the running configuration.
+pub struct Running {
+    /// Counted from 1.
+    pub generation: u64,
+    /// Who may call.
+    pub directory: Directory,
+    /// Where calls go.
+    pub routes: RouteTable,
+    /// Who answers them.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// The most bytes of a body.
+    pub max_body: usize,
+    /// How strictly bodies are read.
+    pub rules: Rules,
+    /// Unix seconds from which it is in force: `created` in the model list.
+    pub since: i64,
+    /// Whether each call gets a log line.
+    pub log_calls: bool,
+}
