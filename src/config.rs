@@ -29,8 +29,8 @@ mod resolve;
 pub mod schema;
 mod series;
 
-pub use fault::{Fault, Faults, Place};
 use fault::{Collector, Complaint};
+pub use fault::{Fault, Faults, Place};
 pub(crate) use redacted::url;
 pub use series::{SERIES, SeriesPer};
 
@@ -284,7 +284,9 @@ pub fn parse(file: &str, text: &str, folder: &Path, env: &dyn Environment) -> Re
     check::table(tree.get_mut(), keys::ROOT, "", &(0..0), &mut faults);
     let tree = DeValue::Table(tree.into_inner());
     let span = 0..text.len();
-    let raw = match serde::Deserialize::deserialize(toml::de::ValueDeserializer::from(serde_spanned::Spanned::new(span, tree))) {
+    let raw = match serde::Deserialize::deserialize(toml::de::ValueDeserializer::from(serde_spanned::Spanned::new(
+        span, tree,
+    ))) {
         Ok(raw) => raw,
         Err(error) => {
             // The check leaves nothing that the mirror cannot read; should the two ever differ, this says so.

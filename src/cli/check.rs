@@ -130,11 +130,16 @@ fn upstreams(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         };
         writeln!(out, "  {} ({}): {place}, {credential}", upstream.name, upstream.provider.as_str())?;
         let t = &upstream.timeouts;
-        let shown = |length: std::time::Duration| if length.is_zero() { "none".to_owned() } else { print_duration(length) };
+        let shown =
+            |length: std::time::Duration| if length.is_zero() { "none".to_owned() } else { print_duration(length) };
         let [connect, first_byte, idle, total] = [t.connect, t.first_byte, t.idle, t.total].map(shown);
         writeln!(out, "    time-outs   connect {connect}, first_byte {first_byte}, idle {idle}, total {total}")?;
         let (pool_idle, age) = (print_duration(upstream.pool.idle), print_duration(upstream.pool.age));
-        writeln!(out, "    connections {} at most, closed after {pool_idle} unused or {age}", upstream.max_connections)?;
+        writeln!(
+            out,
+            "    connections {} at most, closed after {pool_idle} unused or when {age} old",
+            upstream.max_connections
+        )?;
         let names: Vec<&str> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();
         if !names.is_empty() {
             writeln!(out, "    adds        {}", names.join(", "))?;

@@ -40,7 +40,10 @@ pub fn run(label: Option<&str>, out: &mut dyn Write, err: &mut dyn Write) -> io:
     }
     writeln!(out, "{key}")?;
     writeln!(out)?;
-    writeln!(out, "# This is the only time that the key is shown: hand it to whoever calls. For the file, under its tenant:")?;
+    writeln!(
+        out,
+        "# This is the only time that the key is shown: hand it to whoever calls. For the file, under its tenant:"
+    )?;
     writeln!(out, "keys = [{{ {fields} }}]")?;
     writeln!(out, "# With a day from whose 00:00 UTC on it is refused: {{ {fields}, expires = 2030-01-01 }}")?;
     Ok(Exit::Well)

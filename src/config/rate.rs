@@ -85,10 +85,7 @@ fn digits(text: &str) -> Option<u64> {
     if !grouped || text.contains("__") || !bytes.iter().all(|b| b.is_ascii_digit() || *b == b'_') {
         return None;
     }
-    bytes
-        .iter()
-        .filter(|b| **b != b'_')
-        .try_fold(0_u64, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(b - b'0')))
+    bytes.iter().filter(|b| **b != b'_').try_fold(0_u64, |sum, b| sum.checked_mul(10)?.checked_add(u64::from(b - b'0')))
 }
 
 /// Prints a number in the shortest form that [`number`] reads back: `200k`, `1500k`, `12`.

@@ -21,7 +21,8 @@ impl Config {
             self.tenants.iter().map(|tenant| (tenant.plan.to_string(), plan(&tenant.limits))).collect();
         let tenants: Map<String, Value> = self.tenants.iter().map(|t| (t.name.to_string(), tenant(t))).collect();
         let upstreams = self.upstreams.iter().zip(&self.origins);
-        let upstreams: Map<String, Value> = upstreams.map(|(u, origin)| (u.name.to_string(), upstream(u, origin))).collect();
+        let upstreams: Map<String, Value> =
+            upstreams.map(|(u, origin)| (u.name.to_string(), upstream(u, origin))).collect();
         json!({
             "server": server(&self.server, self.anonymous.as_deref()),
             "admin": { "listen": self.admin.listen.to_string() },
@@ -66,7 +67,11 @@ fn rates(quotas: &[Quota]) -> Vec<String> {
     // The burst is always said here: it is what people ask for.
     let whole = |quota: &Quota| {
         let printed = print_rate(quota);
-        if printed.contains("burst") { printed } else { format!("{printed} burst {}", super::rate::print_number(quota.burst)) }
+        if printed.contains("burst") {
+            printed
+        } else {
+            format!("{printed} burst {}", super::rate::print_number(quota.burst))
+        }
     };
     quotas.iter().map(whole).collect()
 }

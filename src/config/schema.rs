@@ -29,7 +29,8 @@ fn built(keys: &'static [Key]) -> impl Iterator<Item = &'static Key> {
 
 fn table(keys: &'static [Key]) -> Value {
     let properties: Map<String, Value> = built(keys).map(|key| (key.name.to_owned(), property(key))).collect();
-    let required: Vec<&str> = built(keys).filter(|key| key.presence == Presence::Required).map(|key| key.name).collect();
+    let required: Vec<&str> =
+        built(keys).filter(|key| key.presence == Presence::Required).map(|key| key.name).collect();
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if !required.is_empty() {
         schema["required"] = json!(required);
@@ -58,6 +59,7 @@ fn kind(kind: &'static Kind) -> Value {
     match kind {
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Text | Kind::Path => json!({ "type": "string", "minLength": 1 }),
+        Kind::Variable => json!({ "type": "string", "pattern": "^[A-Za-z0-9_]+$" }),
         Kind::Pattern => json!({ "type": "string", "minLength": 1, "title": "a model name; * stands for any text" }),
         Kind::Template => json!({ "type": "string", "minLength": 1, "pattern": r"^([^{}]|\{model\})+$" }),
         Kind::Number { least } => json!({ "oneOf": [

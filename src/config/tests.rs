@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
+use crate::upstream::BaseUri;
 
 const FIXTURES: &str = "tests/fixtures/config";
 const SHIPPED: &str = "config.toml";
@@ -104,8 +105,6 @@ fn the_shipped_file_calls_openai_with_a_key_and_the_simulator_without() {
     }
 }
 
-use crate::upstream::BaseUri;
-
 #[test]
 fn every_example_loads() {
     for entry in std::fs::read_dir("deploy/examples").unwrap() {
@@ -177,10 +176,9 @@ fn one_value_may_stand_for_a_list_of_one() {
 fn relative_secrets_start_at_the_files_folder_and_records_at_the_working_directory() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("key"), "sk-from-file\n").unwrap();
-    let text = GOOD.replace(
-        "provider = \"simulator\"",
-        "provider = \"openai\"\ncredential = { api_key = { file = \"key\" } }",
-    ) + "[records]\nto = { file = \"usage.jsonl\" }\n";
+    let text = GOOD
+        .replace("provider = \"simulator\"", "provider = \"openai\"\ncredential = { api_key = { file = \"key\" } }")
+        + "[records]\nto = { file = \"usage.jsonl\" }\n";
     let path = dir.path().join("c.toml");
     std::fs::write(&path, text).unwrap();
     let config = load(&path, &env(&[])).unwrap();
@@ -191,6 +189,18 @@ fn relative_secrets_start_at_the_files_folder_and_records_at_the_working_directo
     let shown = format!("{} {config:?}", config.redacted());
     assert!(!shown.contains("sk-from-file"), "{shown}");
     assert!(shown.contains(&dir.path().join("key").display().to_string()));
+}
+
+#[test]
+fn a_headers_value_is_sent_and_never_shown() {
+    let text = format!(
+        "{GOOD}[upstreams.local]\nprovider = \"compatible\"\nbase_url = \"http://[::1]:8000/v1\"\nheaders = {{ \"X-Team\" = \"hush\" }}\n"
+    );
+    let config = good(&text);
+    let (name, value) = &config.upstreams[0].headers[0];
+    assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-team", "hush"));
+    let shown = format!("{} {config:?}", config.redacted());
+    assert!(!shown.contains("hush") && shown.contains("x-team") && shown.contains("http://[::1]:8000/v1"), "{shown}");
 }
 
 #[test]
@@ -375,11 +385,10 @@ fn every_default_of_the_schema_is_what_an_absent_key_means() {
         }
     }
     let rest = GOOD.replace("[server]\nanonymous = \"demo\"", "");
-    let with = good(&stated.replace("[server]\n", "[server]\nanonymous = \"demo\"\n").clone().add(&rest));
+    let stated = stated.replace("[server]\n", "[server]\nanonymous = \"demo\"\n");
+    let with = good(&format!("{stated}{rest}"));
     assert_eq!(with.redacted(), good(GOOD).redacted());
 }
-
-use std::ops::Add;
 
 proptest! {
     #[test]

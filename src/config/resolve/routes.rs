@@ -22,7 +22,10 @@ pub(super) fn resolve(
     if written.is_empty() && !resolver.faults.was_dropped("routes") {
         let complaint = Complaint::new("no route: no call could go anywhere", "at least one table [[routes]]");
         let upstream = upstreams.names().next().unwrap_or("openai");
-        resolver.faults.add(&(0..0), complaint.hint(format!("[[routes]] with models = [\"*\"] and to = [\"{}\"]", upstream.escape_debug())));
+        resolver.faults.add(
+            &(0..0),
+            complaint.hint(format!("[[routes]] with models = [\"*\"] and to = [\"{}\"]", upstream.escape_debug())),
+        );
     }
     let mut seen = HashMap::new();
     let routes = written.iter().filter_map(|route| one(route.get_ref(), upstreams, &mut seen, resolver));
@@ -36,31 +39,41 @@ fn one<'w>(
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Route> {
     for pattern in &written.models {
-        let line = resolver.faults.place(pattern.span().start).line;
-        if let Some(first) = seen.insert(pattern.get_ref(), line) {
-            let found = format!("the pattern {} stands in a route already (line {first})", shown(pattern.get_ref()));
+        let first = *seen.entry(pattern.get_ref()).or_insert(pattern.span().start);
+        if first != pattern.span().start {
+            let first = resolver.faults.place(first);
+            let found = format!(
+                "the pattern {} stands in a route already, at {}:{}",
+                shown(pattern.get_ref()),
+                first.line,
+                first.column
+            );
             let complaint = Complaint::new(found, "every pattern once: a model name leads to one route");
             resolver.faults.add(&pattern.span(), complaint.hint("take one of the two out"));
         }
     }
     let deployment = deployment(&written.to, upstreams, resolver)?;
     let models: Vec<Pattern> = written.models.iter().map(|text| Pattern::new(text.get_ref())).collect();
-    Some(Route {
-        models,
-        deployment,
-        max_output_tokens: written.max_output_tokens.0,
-        enforce_cap: written.enforce_cap,
-    })
+    Some(Route { models, deployment, max_output_tokens: written.max_output_tokens.0, enforce_cap: written.enforce_cap })
 }
 
 /// The one deployment of a route.
-fn deployment(to: &[Spanned<raw::Target>], upstreams: &Upstreams, resolver: &mut Resolver<'_, '_>) -> Option<Deployment> {
+fn deployment(
+    to: &[Spanned<raw::Target>],
+    upstreams: &Upstreams,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Deployment> {
     if let [_, second, ..] = to {
         let complaint = Complaint::new(
-            format!("`to` has {} entries: fallback over several upstreams is not supported by this version of Tollgate", to.len()),
+            format!(
+                "`to` has {} entries: fallback over several upstreams is not supported by this version of Tollgate",
+                to.len()
+            ),
             "one entry",
         );
-        resolver.faults.add(&second.span(), complaint.hint("leave the others out, or give each upstream a route of its own"));
+        resolver
+            .faults
+            .add(&second.span(), complaint.hint("leave the others out, or give each upstream a route of its own"));
     }
     let mut found = None;
     for target in to {
@@ -79,10 +92,14 @@ fn ready(name: &Spanned<String>, upstreams: &Upstreams, resolver: &mut Resolver<
         Some(Made::Faulty) => None,
         Some(Made::LeftOut) => {
             let complaint = Complaint::new(
-                format!("this route has nowhere to go: upstream {} is left out, as its credential is absent", shown(name.get_ref())),
+                format!(
+                    "this route has nowhere to go: upstream {} is left out, as its credential is absent",
+                    shown(name.get_ref())
+                ),
                 "an upstream that serves",
             );
-            faults.add(&name.span(), complaint.hint("provide the credential, or let without_credential = \"simulate\""));
+            faults
+                .add(&name.span(), complaint.hint("provide the credential, or let without_credential = \"simulate\""));
             None
         }
         None => {

@@ -54,7 +54,10 @@ fn limits(name: &str, plan: &raw::Plan, resolver: &mut Resolver<'_, '_>) -> Plan
         let Quota { burst, .. } = rate.get_ref().0;
         if burst < LEAST_TOKEN_BURST {
             let complaint = Complaint::new(
-                format!("`plans.{}.tokens` holds at most {burst} tokens at once: no call would ever fit", name.escape_debug()),
+                format!(
+                    "`plans.{}.tokens` holds at most {burst} tokens at once: no call would ever fit",
+                    name.escape_debug()
+                ),
                 format!("a burst of at least {LEAST_TOKEN_BURST}; thousands are usual"),
             );
             let hint = "without `burst`, a bucket holds a whole minute's amount, and a tenth of an hour's or a day's";
@@ -83,11 +86,8 @@ fn keys(tenant: &Arc<str>, written: &[raw::Key], seen: &mut Seen, resolver: &mut
         let digest = bytes_of_hex(sha256.get_ref());
         let at = sha256.span();
         if let Some((first, line)) = seen.get(&digest) {
-            let found = format!(
-                "this key of tenant {} is also a key of tenant {} (line {line})",
-                shown(tenant),
-                shown(first)
-            );
+            let found =
+                format!("this key of tenant {} is also a key of tenant {} (line {line})", shown(tenant), shown(first));
             let complaint = Complaint::new(found, "every key once: a key names one tenant");
             resolver.faults.add(&at, complaint.hint("`tollgate keys new` makes another"));
             continue;
@@ -133,7 +133,10 @@ pub(super) fn notices(
 ) {
     for tenant in tenants {
         if tenant.keys.is_empty() && anonymous != Some(&*tenant.name) {
-            notices.push(format!("tenant {}: it has no key and is not `server.anonymous`: nobody can call as it", tenant.name));
+            notices.push(format!(
+                "tenant {}: it has no key and is not `server.anonymous`: nobody can call as it",
+                tenant.name
+            ));
         }
         if &*tenant.name == "other" {
             notices.push("tenant other: in metrics, tenants beyond `metrics.max_tenants` share its name".to_owned());

@@ -134,7 +134,10 @@ fn base(name: &str, at: &Range<usize>, written: &raw::Upstream, resolver: &mut R
             raw::Provider::Simulator => SIMULATOR,
             raw::Provider::Compatible => {
                 if !resolver.faults.was_dropped(&path) {
-                    let complaint = Complaint::new(format!("`upstreams.{name}` has no `base_url`"), "the server's URL, path included");
+                    let complaint = Complaint::new(
+                        format!("`upstreams.{name}` has no `base_url`"),
+                        "the server's URL, path included",
+                    );
                     resolver.faults.add(at, complaint.hint("such as base_url = \"http://127.0.0.1:8000/v1\""));
                 }
                 return None;
@@ -150,10 +153,9 @@ fn base(name: &str, at: &Range<usize>, written: &raw::Upstream, resolver: &mut R
     }
     let base = BaseUri::parse(url.get_ref()).ok()?;
     if base.path.is_empty() {
-        resolver.notices.push(format!(
-            "upstream {name}: base_url {} has no path; most servers answer under /v1",
-            url.get_ref()
-        ));
+        resolver
+            .notices
+            .push(format!("upstream {name}: base_url {} has no path; most servers answer under /v1", url.get_ref()));
     }
     Some(base)
 }
@@ -171,7 +173,8 @@ fn source(
         Some(raw::Credential::None) => Ok(None),
         None if resolver.faults.was_dropped(&format!("upstreams.{name}.credential")) => Err(AlreadyTold),
         None if written.provider.as_ref().is_some_and(|p| *p.get_ref() == raw::Provider::OpenAi) => {
-            let complaint = Complaint::new(format!("`upstreams.{name}` has no `credential`"), "where OpenAI's API key is kept");
+            let complaint =
+                Complaint::new(format!("`upstreams.{name}` has no `credential`"), "where OpenAI's API key is kept");
             let hint = "credential = { api_key = { env = \"OPENAI_API_KEY\" } }";
             resolver.faults.add(at, complaint.hint(hint));
             Err(AlreadyTold)
@@ -194,7 +197,8 @@ fn credential(
     };
     let at = credential.span();
     if !is_absent(source, &error) {
-        let complaint = Complaint::new(format!("the credential of `upstreams.{name}`: {error}"), "an API key, alone on one line");
+        let complaint =
+            Complaint::new(format!("the credential of `upstreams.{name}`: {error}"), "an API key, alone on one line");
         resolver.faults.add(&at, complaint);
         return Shown::Faulty;
     }
@@ -212,8 +216,12 @@ fn credential(
                 let expected = "a credential, as without_credential is \"refuse\"";
                 let complaint = Complaint::new(format!("the credential of `upstreams.{name}`: {error}"), expected);
                 let hint = match source {
-                    SecretSource::Env(variable) => format!("export {variable}=…; or without_credential = \"simulate\" to try without"),
-                    SecretSource::File(_) => "put the key there; or without_credential = \"simulate\" to try without".to_owned(),
+                    SecretSource::Env(variable) => {
+                        format!("export {variable}=…; or without_credential = \"simulate\" to try without")
+                    }
+                    SecretSource::File(_) => {
+                        "put the key there; or without_credential = \"simulate\" to try without".to_owned()
+                    }
                 };
                 resolver.faults.add(&at, complaint.hint(hint));
             }
