@@ -272,7 +272,8 @@ fn list<'i>(given: &mut Spanned<DeValue<'i>>, of: &'static Kind, path: &str, fau
 
 fn empty_hint(path: &str) -> &'static str {
     match path.rsplit('.').next() {
-        Some("to" | "upstream") => "name an upstream, such as to = [\"openai\"]",
+        Some("to") if path.starts_with("routes") => "name an upstream, such as to = [\"openai\"]",
+        Some("to") => "leave `to` out for standard output",
         Some("models") if path.starts_with("tenants") => "leave `models` out to allow every routed model",
         Some("models") => "[\"*\"] stands for every model",
         _ => "leave the key out to have none",

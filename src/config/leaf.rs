@@ -83,6 +83,10 @@ fn read(kind: &Kind, text: &str) -> Result<String, Complaint> {
         Kind::Template => template(text),
         Kind::Url => url(text),
         Kind::Variable => variable(text),
+        Kind::Path if text.starts_with("sk-") => {
+            let hint = "a secret never stands in this file; a file of such a name is written ./sk-…";
+            Err(Complaint::new("what looks like a secret's value", "a path").hint(hint))
+        }
         _ => match text_fault(text) {
             Some(expected) => Err(Complaint::new(shown(text), expected)),
             None => Ok(text.to_owned()),
@@ -114,7 +118,7 @@ fn word(words: &Words, text: &str) -> Result<String, Complaint> {
     if words.later.contains(&text) {
         return Err(Complaint::new(format!("`{text}` is not supported by this version of Tollgate"), known));
     }
-    if looks_secret(text) {
+    if !words.or.is_empty() && looks_secret(text) {
         return Err(Complaint::new("a secret's value", known).hint(SECRET_HINT));
     }
     Err(Complaint::new(shown(text), known).maybe_hint(did_you_mean(text, words.built.iter().copied())))

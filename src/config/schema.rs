@@ -1,6 +1,6 @@
 //! Shows the description of the configuration's keys as a JSON Schema, so that editors complete and check the file.
 //!
-//! JSON Schema 2020-12 (json-schema.org/draft/2020-12). Derived from [`super::keys`] alone; must not know what a key does.
+//! JSON Schema 2020-12 (json-schema.org/draft/2020-12). Derived from `config::keys` alone; must not know what a key does.
 //! Keys that this version does not have are not in it, so an editor marks them.
 
 use serde_json::{Map, Value, json};

@@ -288,6 +288,31 @@ fn an_unreadable_file_is_told_with_what_to_do() {
 }
 
 #[test]
+fn a_byte_order_mark_and_carriage_returns_are_no_fault() {
+    assert!(try_text(&format!("\u{feff}{}", GOOD.replace('\n', "\r\n"))).is_ok());
+}
+
+#[test]
+fn a_list_with_nothing_in_it_says_so_for_each_key() {
+    let faults = broken(&(GOOD.to_owned() + "[records]\nto = []\n"));
+    assert!(faults.contains("leave `to` out for standard output"), "{faults}");
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_source_is_not_repeated() {
+    for credential in [
+        "\"sk-hush\"",
+        "{ api_key = \"sk-hush\" }",
+        "{ api_key = { env = \"sk-hush\" } }",
+        "{ api_key = { file = \"sk-hush\" } }",
+    ] {
+        let text = GOOD.replace("\"simulator\"", &format!("\"openai\"\ncredential = {credential}"));
+        let faults = broken(&text);
+        assert!(!faults.contains("hush") && faults.contains("never stands in this file"), "{faults}");
+    }
+}
+
+#[test]
 fn columns_count_characters() {
     let faults = try_text("\"ключ\" = 1\n[server]\n\"щит\".x = 1\n").unwrap_err();
     let places: Vec<(usize, usize)> = faults.0.iter().map(|fault| (fault.place.line, fault.place.column)).collect();
