@@ -139,7 +139,7 @@ impl Cli {
 
     /// The command; `serve` where none is named.
     #[must_use]
-    pub fn command(&self) -> Command {
+    pub fn chosen(&self) -> Command {
         self.command.clone().unwrap_or(Command::Serve)
     }
 
@@ -153,7 +153,7 @@ impl Cli {
     /// Runs a command that needs no running gateway; `None` for `serve` and `simulate`, which are `main`'s.
     /// Answers go to `out`, faults to `err`; a closed pipe is no failure.
     pub fn run(&self, env: &dyn Environment, out: &mut dyn Write, err: &mut dyn Write) -> Option<Exit> {
-        let done = match self.command() {
+        let done = match self.chosen() {
             Command::Serve | Command::Simulate(_) => return None,
             Command::Check => check::run(&self.config_path(env), env, out, err),
             Command::Schema => schema::run(out),

@@ -3,8 +3,8 @@
 //! Parsed, not validated: what leaves here is domain values (`Quota`, `Arc<Upstream>`, `RouteTable`), so that nothing later
 //! has to ask whether a name exists. Only `main`, `cli` and tests know this module; it must not start or connect anything.
 //!
-//! The way of a file: text → [`check`] (structure and grammar, against the description in [`keys`]) → [`raw`] (its mirror)
-//! → [`resolve`] (names become values). Each step reports all its faults and hands on what is right.
+//! The way of a file: text → `check` (structure and grammar, against the description in `keys`) → `raw` (its mirror)
+//! → `resolve` (names become values). Each step reports all its faults and hands on what is right.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ mod resolve;
 pub mod schema;
 mod series;
 
-pub use crate::tenant::directory::{KeySpec, TenantSpec};
 use fault::{Collector, Complaint};
+pub use crate::tenant::directory::{KeySpec, TenantSpec};
 pub use fault::{Fault, Faults, Place};
 pub(crate) use redacted::url;
 pub use series::{SERIES, SeriesPer};

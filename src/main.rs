@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     };
     let exit = match cli.run(&ProcessEnvironment, &mut std::io::stdout(), &mut std::io::stderr()) {
         Some(exit) => exit,
-        None => match cli.command() {
+        None => match cli.chosen() {
             Command::Simulate(simulate) => simulated(simulate.listen),
             _ => serve(&cli),
         },

@@ -2,6 +2,12 @@
 //!
 //! Pure: given values, it shapes a request; it never sends one.
 
+/// Dialects that the configuration's reference names and this version does not speak.
+pub const LATER: &[&str] = &["azure", "bedrock"];
+
+/// Ways to a credential that the configuration's reference names and this version does not know.
+pub const LATER_CREDENTIALS: &[&str] = &["workload-identity", "aws"];
+
 /// A vendor's dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Provider {

@@ -137,7 +137,7 @@ fn upstreams(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         let (pool_idle, age) = (print_duration(upstream.pool.idle), print_duration(upstream.pool.age));
         writeln!(
             out,
-            "    connections {} at most, closed after {pool_idle} unused or {age}",
+            "    connections {} at most, closed after {pool_idle} unused or when {age} old",
             upstream.max_connections
         )?;
         let names: Vec<&str> = upstream.headers.iter().map(|(name, _)| name.as_str()).collect();

@@ -13,9 +13,9 @@ fn run(arguments: &[&str]) -> (Option<Exit>, String, String) {
 
 #[test]
 fn without_a_command_it_serves() {
-    assert!(matches!(Cli::read(["tollgate"]).unwrap().command(), Command::Serve));
-    assert!(matches!(Cli::read(["tollgate", "--config", "x"]).unwrap().command(), Command::Serve));
-    assert!(matches!(Cli::read(["tollgate", "serve"]).unwrap().command(), Command::Serve));
+    assert!(matches!(Cli::read(["tollgate"]).unwrap().chosen(), Command::Serve));
+    assert!(matches!(Cli::read(["tollgate", "--config", "x"]).unwrap().chosen(), Command::Serve));
+    assert!(matches!(Cli::read(["tollgate", "serve"]).unwrap().chosen(), Command::Serve));
 }
 
 #[test]
@@ -43,18 +43,49 @@ fn unusable_arguments_end_with_64_and_help_with_0() {
 #[test]
 fn help_shows_examples_and_exit_codes() {
     use clap::CommandFactory;
-    let help = Cli::command().render_long_help().to_string();
+    let help = <Cli as CommandFactory>::command().render_long_help().to_string();
     for part in ["Examples:", "Exit codes: 0 ended well", "check", "schema", "keys", "simulate", "$TOLLGATE_CONFIG"] {
         assert!(help.contains(part), "{part}\n{help}");
     }
-    Cli::command().debug_assert();
+    <Cli as CommandFactory>::command().debug_assert();
 }
 
 #[test]
 fn check_tells_what_the_shipped_file_means() {
     let (exit, out, err) = run(&["check", "--config", "config.toml"]);
     assert_eq!((exit, err.as_str()), (Some(Exit::Well), ""));
-    insta::assert_snapshot!(out, @"");
+    insta::assert_snapshot!(out, @r"
+    config.toml is good.
+
+    ports
+      clients   http://127.0.0.1:8080/v1
+      admin     http://127.0.0.1:9090/status
+      at most   10000 connections, bodies of 64MiB
+      drain     5s still accepting, then at most 10m
+      silence   hello 10s, head 10s, body_idle 30s, write_stall 1m, keep_alive 75s
+
+    tenants
+      demo (plan demo, also of calls without a key)
+        requests    600/min (at most 600 at once)
+        tokens      1M/min (at most 1M at once)
+        concurrent  100
+        reserves    learned output
+
+    upstreams
+      openai (openai): simulated in place of https://api.openai.com/v1, API key from environment variable OPENAI_API_KEY
+        time-outs   connect 5s, first_byte 15m, idle 10m, total none
+        connections 1024 at most, closed after 30s unused or when 10m old
+
+    routes, most specific first
+      * -> openai (output cap 4096)
+
+    records: standard output
+    log: text, info and above
+    metric series: at most 485
+
+    worth knowing
+      - upstream openai: environment variable OPENAI_API_KEY is not set: the built-in simulator answers
+    ");
 }
 
 #[test]

@@ -83,16 +83,14 @@ fn not_built(path: &str) -> Complaint {
 }
 
 /// A key that does not stand in its table: its default, an empty table for more defaults, or a fault.
-fn absent<'i>(tree: &mut DeTable<'i>, key: &Key, path: &str, at: &Range<usize>, faults: &mut Collector<'_>) {
+fn absent<'i>(tree: &mut DeTable<'i>, key: &'static Key, path: &str, at: &Range<usize>, faults: &mut Collector<'_>) {
     let here = join(path, key.name);
     let name = Spanned::new(at.clone(), Cow::Borrowed(key.name));
     match (key.presence, &key.kind) {
-        (Presence::Default(value), kind) => {
-            let mut value = Spanned::new(at.clone(), default_value(value));
-            if let (Kind::List(..), DeValue::String(_)) = (kind, value.get_ref()) {
-                wrap(&mut value);
-            }
-            tree.insert(name, value);
+        (Presence::Default(text), kind) => {
+            let mut given = Spanned::new(at.clone(), default_value(text));
+            value(&mut given, kind, &here, at, faults);
+            tree.insert(name, given);
         }
         (_, Kind::Table(keys)) => {
             let mut empty = DeTable::new();
@@ -101,9 +99,18 @@ fn absent<'i>(tree: &mut DeTable<'i>, key: &Key, path: &str, at: &Range<usize>, 
         }
         (Presence::Required, _) if !faults.was_dropped(&here) => {
             let whose = if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") };
-            faults.add(at, Complaint::new(format!("{whose} has no `{}`", key.name), key.doc));
+            faults.add(at, Complaint::new(format!("{whose} has no `{}`", key.name), as_phrase(key.doc)));
         }
         _ => {}
+    }
+}
+
+/// A line of documentation in the middle of a sentence.
+fn as_phrase(doc: &str) -> String {
+    let doc = doc.trim_end_matches('.');
+    match doc.chars().next() {
+        Some(first) => first.to_lowercase().chain(doc.chars().skip(1)).collect(),
+        None => String::new(),
     }
 }
 
@@ -143,6 +150,17 @@ fn value<'i>(
                 };
                 table(inner, keys, &path, &at, faults);
                 Verdict::Keep
+            });
+            Verdict::Keep
+        }
+        (Kind::Headers, DeValue::Table(headers)) => {
+            retain_entries(headers, |name, value| match leaf::header(name.get_ref(), value.get_ref().as_str()) {
+                Ok(()) => Verdict::Keep,
+                Err(complaint) => {
+                    let found = format!("`{path}`: {}", complaint.found);
+                    faults.add(&name.span(), Complaint { found, ..complaint });
+                    Verdict::Drop
+                }
             });
             Verdict::Keep
         }
@@ -254,7 +272,8 @@ fn list<'i>(given: &mut Spanned<DeValue<'i>>, of: &'static Kind, path: &str, fau
 
 fn empty_hint(path: &str) -> &'static str {
     match path.rsplit('.').next() {
-        Some("to" | "upstream") => "name an upstream, such as to = [\"openai\"]",
+        Some("to") if path.starts_with("routes") => "name an upstream, such as to = [\"openai\"]",
+        Some("to") => "leave `to` out for standard output",
         Some("models") if path.starts_with("tenants") => "leave `models` out to allow every routed model",
         Some("models") => "[\"*\"] stands for every model",
         _ => "leave the key out to have none",

@@ -182,6 +182,9 @@ pub(super) fn any_of<'n>(words: impl IntoIterator<Item = &'n str>) -> String {
 /// A text of the file as it may be shown: quoted, without control characters, cut to a length that fits a line.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 60;
+    if text.is_empty() {
+        return "an empty text".to_owned();
+    }
     let mut escaped = String::new();
     for c in text.chars().take(MOST) {
         match c {

@@ -29,12 +29,6 @@ pub(super) fn canonical(kind: &Kind, given: &DeValue<'_>) -> Result<Option<Strin
     if let (Kind::Flag, DeValue::Boolean(_)) = (kind, given) {
         return Ok(None);
     }
-    if let (Kind::Headers, DeValue::Table(headers)) = (kind, given) {
-        for (name, value) in headers.iter() {
-            header(name.get_ref(), value.get_ref().as_str()).map_err(Problem::Bad)?;
-        }
-        return Ok(None);
-    }
     let Some(text) = as_text(kind, given) else { return Err(Problem::WrongType(wanted(kind))) };
     read(kind, &text).map(Some).map_err(Problem::Bad)
 }
@@ -88,6 +82,11 @@ fn read(kind: &Kind, text: &str) -> Result<String, Complaint> {
         Kind::Address => address(text),
         Kind::Template => template(text),
         Kind::Url => url(text),
+        Kind::Variable => variable(text),
+        Kind::Path if text.starts_with("sk-") => {
+            let hint = "a secret never stands in this file; a file of such a name is written ./sk-…";
+            Err(Complaint::new("what looks like a secret's value", "a path").hint(hint))
+        }
         _ => match text_fault(text) {
             Some(expected) => Err(Complaint::new(shown(text), expected)),
             None => Ok(text.to_owned()),
@@ -115,11 +114,11 @@ fn word(words: &Words, text: &str) -> Result<String, Complaint> {
     if words.built.contains(&text) {
         return Ok(text.to_owned());
     }
-    let known = any_of(words.built.iter().copied());
+    let known = format!("{}{}", any_of(words.built.iter().copied()), words.or);
     if words.later.contains(&text) {
         return Err(Complaint::new(format!("`{text}` is not supported by this version of Tollgate"), known));
     }
-    if looks_secret(text) {
+    if !words.or.is_empty() && looks_secret(text) {
         return Err(Complaint::new("a secret's value", known).hint(SECRET_HINT));
     }
     Err(Complaint::new(shown(text), known).maybe_hint(did_you_mean(text, words.built.iter().copied())))
@@ -170,6 +169,19 @@ fn address(text: &str) -> Result<String, Complaint> {
     Err(Complaint::new(shown(text), EXPECTED).maybe_hint(hint))
 }
 
+/// The name of an environment variable. What is none may be the secret itself, so it is not repeated.
+fn variable(text: &str) -> Result<String, Complaint> {
+    let named = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if !text.is_empty() && text.len() <= LONGEST_NAME && text.bytes().all(named) {
+        return Ok(text.to_owned());
+    }
+    Err(Complaint::new(
+        "not the name of an environment variable",
+        "letters, digits and `_`, such as \"OPENAI_API_KEY\"",
+    )
+    .hint("a secret never stands in this file, only the name of the variable that holds it"))
+}
+
 fn url(text: &str) -> Result<String, Complaint> {
     const EXPECTED: &str = "an absolute URL, such as \"https://host/v1\"";
     let port = text.parse::<http::Uri>().ok().and_then(|uri| uri.authority().cloned());
@@ -181,14 +193,18 @@ fn url(text: &str) -> Result<String, Complaint> {
     match crate::upstream::BaseUri::parse(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(e) => {
-            let hint = (!text.contains("://")).then(|| format!("did you mean \"https://{}\"?", text.escape_debug()));
+            let local = text.starts_with(|c: char| c.is_ascii_digit()) || text.starts_with("localhost");
+            let scheme = if local { "http" } else { "https" };
+            let hint = (!text.contains("://") && !text.contains('@'))
+                .then(|| format!("did you mean \"{scheme}://{}\"?", text.escape_debug()));
             Err(Complaint::new(format!("{}: {e}", shown(&without_user(text))), EXPECTED).maybe_hint(hint))
         }
     }
 }
 
-/// A URL without what stands before its `@`, which may be a password.
+/// A URL without what may be a secret in it: its query, and what stands before its `@`.
 fn without_user(text: &str) -> String {
+    let text = text.split_inclusive('?').next().unwrap_or("");
     match text.rsplit_once('@') {
         Some((before, host)) => format!("{}…@{host}", before.split_inclusive("//").next().unwrap_or("")),
         None => text.to_owned(),
@@ -237,7 +253,7 @@ const OURS: [&str; 20] = [
 ];
 
 /// One header that an operator adds. Its value is never shown.
-fn header(name: &str, value: Option<&str>) -> Result<(), Complaint> {
+pub(super) fn header(name: &str, value: Option<&str>) -> Result<(), Complaint> {
     let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
         return Err(Complaint::new(format!("{} is no header name", shown(name)), "letters, digits and -"));
     };
@@ -274,9 +290,15 @@ pub(super) fn wanted(kind: &Kind) -> &'static str {
         Kind::Word(_) => "a word in quotes",
         Kind::Address => "an IP address and a port, such as \"127.0.0.1:8080\"",
         Kind::Url => "an absolute URL, such as \"https://host/v1\"",
+        Kind::Variable => "the name of an environment variable, in quotes",
         Kind::Path => "a path in quotes",
         Kind::Headers => "a table of header names and values",
-        Kind::OneOf(_) | Kind::Table(_) => "a table, such as { … }",
+        Kind::OneOf(keys) => match keys.first().map(|key| key.name) {
+            Some("env") => "{ env = \"NAME\" } or { file = \"/path\" }: a secret never stands in this file",
+            Some("api_key") => "\"none\" or { api_key = { env = \"NAME\" } }",
+            _ => "a table { … } with one key",
+        },
+        Kind::Table(_) => "a table",
         Kind::Named(_) => "a table of tables, such as [upstreams.NAME]",
         Kind::Tables(_) => "tables in double brackets, such as [[routes]]",
         Kind::List(..) => "a list in square brackets",

@@ -1,6 +1,6 @@
 //! Shows the description of the configuration's keys as a JSON Schema, so that editors complete and check the file.
 //!
-//! JSON Schema 2020-12 (json-schema.org/draft/2020-12). Derived from [`super::keys`] alone; must not know what a key does.
+//! JSON Schema 2020-12 (json-schema.org/draft/2020-12). Derived from `config::keys` alone; must not know what a key does.
 //! Keys that this version does not have are not in it, so an editor marks them.
 
 use serde_json::{Map, Value, json};
@@ -59,6 +59,7 @@ fn kind(kind: &'static Kind) -> Value {
     match kind {
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Text | Kind::Path => json!({ "type": "string", "minLength": 1 }),
+        Kind::Variable => json!({ "type": "string", "pattern": "^[A-Za-z0-9_]+$" }),
         Kind::Pattern => json!({ "type": "string", "minLength": 1, "title": "a model name; * stands for any text" }),
         Kind::Template => json!({ "type": "string", "minLength": 1, "pattern": r"^([^{}]|\{model\})+$" }),
         Kind::Number { least } => json!({ "oneOf": [

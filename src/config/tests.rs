@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 
 use super::*;
+use crate::upstream::BaseUri;
 
 const FIXTURES: &str = "tests/fixtures/config";
 const SHIPPED: &str = "config.toml";
@@ -104,8 +105,6 @@ fn the_shipped_file_calls_openai_with_a_key_and_the_simulator_without() {
     }
 }
 
-use crate::upstream::BaseUri;
-
 #[test]
 fn every_example_loads() {
     for entry in std::fs::read_dir("deploy/examples").unwrap() {
@@ -193,6 +192,18 @@ fn relative_secrets_start_at_the_files_folder_and_records_at_the_working_directo
 }
 
 #[test]
+fn a_headers_value_is_sent_and_never_shown() {
+    let text = format!(
+        "{GOOD}[upstreams.local]\nprovider = \"compatible\"\nbase_url = \"http://[::1]:8000/v1\"\nheaders = {{ \"X-Team\" = \"hush\" }}\n"
+    );
+    let config = good(&text);
+    let (name, value) = &config.upstreams[0].headers[0];
+    assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-team", "hush"));
+    let shown = format!("{} {config:?}", config.redacted());
+    assert!(!shown.contains("hush") && shown.contains("x-team") && shown.contains("http://[::1]:8000/v1"), "{shown}");
+}
+
+#[test]
 fn a_left_out_upstream_is_gone_and_said() {
     let text = format!(
         "{GOOD}[upstreams.openai]\nprovider = \"openai\"\ncredential = {{ api_key = {{ env = \"NONE\" }} }}\nwithout_credential = \"leave-out\"\n"
@@ -274,6 +285,31 @@ fn an_unreadable_file_is_told_with_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("c.toml"), b"a = 1\n\xff").unwrap();
     assert!(load(&dir.path().join("c.toml"), &env(&[])).unwrap_err().to_string().contains("byte 6"));
+}
+
+#[test]
+fn a_byte_order_mark_and_carriage_returns_are_no_fault() {
+    assert!(try_text(&format!("\u{feff}{}", GOOD.replace('\n', "\r\n"))).is_ok());
+}
+
+#[test]
+fn a_list_with_nothing_in_it_says_so_for_each_key() {
+    let faults = broken(&(GOOD.to_owned() + "[records]\nto = []\n"));
+    assert!(faults.contains("leave `to` out for standard output"), "{faults}");
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_source_is_not_repeated() {
+    for credential in [
+        "\"sk-hush\"",
+        "{ api_key = \"sk-hush\" }",
+        "{ api_key = { env = \"sk-hush\" } }",
+        "{ api_key = { file = \"sk-hush\" } }",
+    ] {
+        let text = GOOD.replace("\"simulator\"", &format!("\"openai\"\ncredential = {credential}"));
+        let faults = broken(&text);
+        assert!(!faults.contains("hush") && faults.contains("never stands in this file"), "{faults}");
+    }
 }
 
 #[test]
@@ -374,11 +410,10 @@ fn every_default_of_the_schema_is_what_an_absent_key_means() {
         }
     }
     let rest = GOOD.replace("[server]\nanonymous = \"demo\"", "");
-    let with = good(&stated.replace("[server]\n", "[server]\nanonymous = \"demo\"\n").clone().add(&rest));
+    let stated = stated.replace("[server]\n", "[server]\nanonymous = \"demo\"\n");
+    let with = good(&format!("{stated}{rest}"));
     assert_eq!(with.redacted(), good(GOOD).redacted());
 }
-
-use std::ops::Add;
 
 proptest! {
     #[test]

@@ -39,9 +39,15 @@ fn one<'w>(
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Route> {
     for pattern in &written.models {
-        let line = resolver.faults.place(pattern.span().start).line;
-        if let Some(first) = seen.insert(pattern.get_ref(), line) {
-            let found = format!("the pattern {} stands in a route already (line {first})", shown(pattern.get_ref()));
+        let first = *seen.entry(pattern.get_ref()).or_insert(pattern.span().start);
+        if first != pattern.span().start {
+            let first = resolver.faults.place(first);
+            let found = format!(
+                "the pattern {} stands in a route already, at {}:{}",
+                shown(pattern.get_ref()),
+                first.line,
+                first.column
+            );
             let complaint = Complaint::new(found, "every pattern once: a model name leads to one route");
             resolver.faults.add(&pattern.span(), complaint.hint("take one of the two out"));
         }
