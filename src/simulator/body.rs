@@ -6,22 +6,29 @@ use super::faults::{Behaviour, Ending};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::fmt;
+use std::iter::Peekable;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
+
+/// Pause before a cut, so that what was sent before it is on its way: a server drops what it has not yet written.
+const BEFORE_CUT: Duration = Duration::from_millis(5);
 
 /// The connection is to be lost in the middle of the answer, as the model's name asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the simulator cut this answer, as the model's name asked")]
 pub struct SimCut;
 
+/// Makes the events of a stream, one at a time.
+pub(super) type EventSource = Box<dyn Iterator<Item = Bytes> + Send + Sync>;
+
 /// What is sent.
 pub(super) enum Reply {
     /// One JSON text.
     Json(Bytes),
     /// Events, made when they are due.
-    Events(Box<dyn Iterator<Item = Bytes> + Send + Sync>),
+    Events(EventSource),
 }
 
 /// The body of a simulated answer. Waits on tokio's timer, so it must be polled inside a runtime.
@@ -40,7 +47,7 @@ enum Source {
         missing: u64,
     },
     Events {
-        events: Box<dyn Iterator<Item = Bytes> + Send + Sync>,
+        events: Peekable<EventSource>,
         left: Option<u32>,
     },
     Cut,
@@ -62,10 +69,24 @@ impl SimBody {
                 Source::Half { missing: (bytes.len() - now.len()) as u64, now }
             }
             (Reply::Json(bytes), _) => Source::Whole(bytes),
-            (Reply::Events(events), Ending::CutAfter(most)) => Source::Events { events, left: Some(most) },
-            (Reply::Events(events), _) => Source::Events { events, left: None },
+            (Reply::Events(_), Ending::CutAfter(0)) => Source::Cut,
+            (Reply::Events(events), Ending::CutAfter(most)) => {
+                Source::Events { events: events.peekable(), left: Some(most) }
+            }
+            (Reply::Events(events), _) => Source::Events { events: events.peekable(), left: None },
         };
-        SimBody { source, pace: behaviour.pace, sleep: None }
+        let sleep = matches!(source, Source::Cut).then(|| Box::pin(tokio::time::sleep(BEFORE_CUT)));
+        SimBody { source, pace: behaviour.pace, sleep }
+    }
+
+    /// Begins the pause that comes before the next frame, if there is one.
+    fn rest(&mut self) {
+        let pause = match self.source {
+            Source::Cut => self.pace.max(BEFORE_CUT),
+            Source::Events { .. } => self.pace,
+            _ => Duration::ZERO,
+        };
+        self.sleep = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
     }
 }
 
@@ -85,13 +106,14 @@ impl Source {
                 *self = Source::Cut;
                 Some(Ok(Frame::data(bytes)))
             }
-            Source::Events { left: Some(0), .. } => {
-                *self = Source::Cut;
-                self.next()
-            }
             Source::Events { events, left } => {
                 let event = events.next()?;
-                *left = left.map(|left| left - 1);
+                *left = left.map(|left| left.saturating_sub(1));
+                if *left == Some(0) {
+                    *self = Source::Cut;
+                } else if events.peek().is_none() {
+                    *self = Source::Whole(Bytes::new());
+                }
                 Some(Ok(Frame::data(event)))
             }
             Source::Cut => {
@@ -118,9 +140,7 @@ impl Body for SimBody {
             body.sleep = None;
         }
         let frame = body.source.next();
-        if frame.is_some() && !body.pace.is_zero() && matches!(body.source, Source::Events { .. }) {
-            body.sleep = Some(Box::pin(tokio::time::sleep(body.pace)));
-        }
+        body.rest();
         Poll::Ready(frame)
     }
 

@@ -1,16 +1,14 @@
 //! Cuts text into the simulator's tokens, by a fixed rule that anybody can repeat by hand.
 //!
-//! Must not know what the text is for. The rule is deliberately not the gateway's estimate (a quarter of the bytes), so that a
-//! gateway that guesses instead of reading the usage that was reported is found out.
+//! Must not know what the text is for. The rule is deliberately far from the gateway's estimate (a quarter of the bytes): English
+//! prose has half as many tokens again, other scripts fewer. So a gateway that guesses where usage was reported is found out.
 //!
-//! The rule, from left to right: up to [`LETTERS`] ASCII letters and digits are a token, and so are up to [`OTHER_LETTERS`] letters of
-//! any other script, up to [`MARKS`] of anything else that is not white space, and up to [`BLANKS`] white-space characters. One single
-//! space right before a letter or digit belongs to the token that it leads.
+//! The rule, from left to right: up to [`LETTERS`] letters and digits are a token, and so are up to [`MARKS`] of anything else that
+//! is not white space, and up to [`BLANKS`] white-space characters. One single space right before a letter or digit belongs to the
+//! token that it leads. `a simulated answer` is six: `a`, ` sim`, `ula`, `ted`, ` ans`, `wer`.
 
-/// ASCII letters and digits in one token, at most.
-pub const LETTERS: usize = 5;
-/// Letters of other scripts in one token, at most.
-pub const OTHER_LETTERS: usize = 2;
+/// Letters and digits in one token, at most.
+pub const LETTERS: usize = 3;
 /// Punctuation marks, symbols and emoji in one token, at most.
 pub const MARKS: usize = 3;
 /// White-space characters in one token, at most.
@@ -19,17 +17,14 @@ pub const BLANKS: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Letter,
-    OtherLetter,
     Mark,
     Blank,
 }
 
 impl Kind {
     fn of(c: char) -> Self {
-        if c.is_ascii_alphanumeric() {
+        if c.is_alphanumeric() {
             Kind::Letter
-        } else if c.is_alphanumeric() {
-            Kind::OtherLetter
         } else if c.is_whitespace() {
             Kind::Blank
         } else {
@@ -40,14 +35,9 @@ impl Kind {
     fn most(self) -> usize {
         match self {
             Kind::Letter => LETTERS,
-            Kind::OtherLetter => OTHER_LETTERS,
             Kind::Mark => MARKS,
             Kind::Blank => BLANKS,
         }
-    }
-
-    fn is_letter(self) -> bool {
-        matches!(self, Kind::Letter | Kind::OtherLetter)
     }
 }
 
@@ -83,7 +73,7 @@ impl<'a> Iterator for Tokens<'a> {
         let mut chars = self.rest.chars();
         let first = chars.next()?;
         let (lead, kind) = match (first, chars.next().map(Kind::of)) {
-            (' ', Some(next)) if next.is_letter() => (1, next),
+            (' ', Some(Kind::Letter)) => (1, Kind::Letter),
             _ => (0, Kind::of(first)),
         };
         let body = &self.rest[lead..];
@@ -104,23 +94,25 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn words_are_cut_after_five_letters_and_take_one_space_along() {
+    fn words_are_cut_after_three_letters_and_take_one_space_along() {
         let tokens: Vec<&str> = split("The toll-keeper's 12  coins…").collect();
-        assert_eq!(tokens, ["The", " toll", "-", "keepe", "r", "'", "s", " 12", "  ", "coins", "…"]);
-    }
-
-    #[test]
-    fn other_scripts_cost_more_tokens_for_the_same_letters() {
-        assert_eq!(count("river"), 1);
+        assert_eq!(tokens, ["The", " tol", "l", "-", "kee", "per", "'", "s", " 12", "  ", "coi", "ns", "…"]);
+        assert_eq!(count("a simulated answer"), 6);
         assert_eq!(count("река"), 2);
         assert_eq!(count("🚀🚀🚀🚀"), 2);
         assert_eq!(count(""), 0);
     }
 
     #[test]
-    fn the_rule_is_not_a_quarter_of_the_bytes() {
-        for text in ["a bridge over the river", "Zoll, Brücke und Fluß", "{\"a\":1,\"b\":[2,3]}"] {
-            assert_ne!(count(text), (text.len() as u64).div_ceil(4), "{text}");
+    fn the_rule_is_far_from_a_quarter_of_the_bytes() {
+        let prose = crate::simulator::text::write(
+            crate::simulator::text::Seed::of(b"prose"),
+            crate::simulator::text::Length::Tokens(1000),
+        );
+        for text in [&prose, "Мост стоит над рекой, и никто никуда не спешит.", "{\"id\":[1,2,3],\"name\":\"toll\"}"]
+        {
+            let (ours, guess) = (count(text) as f64, text.len() as f64 / 4.0);
+            assert!((ours / guess - 1.0).abs() > 0.15, "{ours} against {guess}: {text}");
         }
     }
 
