@@ -1,7 +1,7 @@
 //! Serves the simulator on a port of its own: `tollgate simulate`.
 //!
-//! Must not know the gateway. A tool for demonstrations, staging and load tests: it asks for no key and trusts whoever reaches it,
-//! so it has none of the gateway's guards but a cap on bodies.
+//! Must not know the gateway. A tool for demonstrations, staging and load tests: it asks for no key and trusts whoever
+//! reaches it, so it has none of the gateway's guards but a cap on bodies.
 
 use crate::simulator::{self, SimBody, SimFault, Simulator};
 use bytes::Bytes;
@@ -46,7 +46,8 @@ pub async fn run(listen: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Answers whoever connects to `listener`, with HTTP/1.1 or HTTP/2 by prior knowledge. Ends when dropped, and all connections with it.
+/// Answers whoever connects to `listener`, with HTTP/1.1 or HTTP/2 by prior knowledge. Ends when dropped, and all
+/// connections with it.
 ///
 /// # Errors
 /// None so far: failures to accept are waited out.
@@ -66,7 +67,8 @@ pub async fn serve(listener: TcpListener, simulator: Arc<Simulator>) -> io::Resu
 }
 
 async fn connection(stream: TcpStream, simulator: Arc<Simulator>) {
-    // Without this every event of a stream would wait for the one before it to be acknowledged. A socket that refuses is on its way out.
+    // Without this every event of a stream would wait for the one before it to be acknowledged. A socket that refuses
+    // is on its way out.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&simulator), request));
     let mut server = auto::Builder::new(TokioExecutor::new());

@@ -1,7 +1,8 @@
 """What the official Python client gets from an upstream that nobody here wrote, through the gateway.
 
-Run against `tollgate serve --config tests/clients/foreign/gateway.toml` with `tests/clients/foreign/start 18200` behind it. That server
-has habits of its own: no `usage: null` on chunks, floats where base64 was asked for, no sequence numbers, emoji cut in two.
+Run against `tollgate serve --config tests/clients/foreign/gateway.toml` with `tests/clients/foreign/start 18200` behind
+it. That server has habits of its own: no `usage: null` on chunks, floats where base64 was asked for, no sequence
+numbers, emoji cut in two.
 """
 
 import asyncio
