@@ -1,9 +1,10 @@
 //! Answers a request as an OpenAI-style provider would, without any model: the built-in upstream.
 //!
-//! Must not know the gateway, tenants or limits, and opens no socket. Answers are deterministic: the words follow from the prompt,
-//! ids from a counter; only `created` is taken from the clock. What is wrong with an answer is asked for by the model's name
-//! ([`faults`]); how tokens are counted is in [`tokens`]. Usage is exactly what was said: the tokens of the text, or of a tool
-//! call's arguments; input is the text's tokens, plus 3 a message, plus 85 for each part that is not text, plus the tools' JSON.
+//! Must not know the gateway, tenants or limits, and opens no socket. Answers are deterministic: the words follow from
+//! the prompt, ids from a counter; only `created` is taken from the clock. What is wrong with an answer is asked for by
+//! the model's name ([`faults`]); how tokens are counted is in [`tokens`]. Usage is exactly what was said: the tokens
+//! of the text, or of a tool call's arguments; input is the text's tokens, plus 3 a message, plus 85 for each part that
+//! is not text, plus the tools' JSON.
 
 mod answer;
 mod body;
@@ -85,8 +86,8 @@ impl Simulator {
         Simulator::default()
     }
 
-    /// Answers one request. `path` is with or without `/v1`; a query in it is passed over. What is wrong with the request is said in
-    /// the answer, in OpenAI's error shape. Must be called inside a tokio runtime with a timer.
+    /// Answers one request. `path` is with or without `/v1`; a query in it is passed over. What is wrong with the
+    /// request is said in the answer, in OpenAI's error shape. Must be called inside a tokio runtime with a timer.
     ///
     /// # Errors
     /// [`SimFault`] where the model's name asks that there be no answer at all.

@@ -1,7 +1,7 @@
 //! Serves the simulator on a port of its own: `tollgate simulate`.
 //!
-//! Must not know the gateway. A tool for demonstrations, staging and load tests: it asks for no key and trusts whoever reaches it,
-//! so it has none of the gateway's guards but a cap on bodies.
+//! Must not know the gateway. A tool for demonstrations, staging and load tests: it asks for no key and trusts whoever
+//! reaches it, so it has none of the gateway's guards but a cap on bodies.
 
 use crate::simulator::{self, SimBody, SimFault, Simulator};
 use bytes::Bytes;
@@ -16,10 +16,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 /// The largest request body that is read, in bytes.
 pub const MAX_BODY: usize = 64 << 20;
+/// How long a connection may be without a request: longer than any client's pool keeps it.
+const IDLE: Duration = Duration::from_secs(120);
 /// Pause after a failed `accept`: most often there are no file handles left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -32,7 +35,7 @@ enum Unanswered {
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Listens on `listen`, says so on standard output, and answers until Ctrl-C.
+/// Listens on `listen`, says so on standard output, and answers until Ctrl-C or SIGTERM.
 ///
 /// # Errors
 /// The address cannot be listened on, or standard output is closed.
@@ -42,11 +45,21 @@ pub async fn run(listen: SocketAddr) -> io::Result<()> {
     writeln!(io::stdout(), "the simulator listens on http://{address}/v1 (any key, any model; Ctrl-C ends it)")?;
     tokio::select! {
         ended = serve(listener, Arc::new(Simulator::new())) => ended,
-        pressed = tokio::signal::ctrl_c() => pressed,
+        stopped = stop() => stopped,
     }
 }
 
-/// Answers whoever connects to `listener`, with HTTP/1.1 or HTTP/2 by prior knowledge. Ends when dropped, and all connections with it.
+/// Waits for Ctrl-C, or for SIGTERM, which a process that is the first of its container would otherwise never notice.
+async fn stop() -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Answers whoever connects to `listener`, with HTTP/1.1 or HTTP/2 by prior knowledge. Ends when dropped, and all
+/// connections with it.
 ///
 /// # Errors
 /// None so far: failures to accept are waited out.
@@ -66,11 +79,12 @@ pub async fn serve(listener: TcpListener, simulator: Arc<Simulator>) -> io::Resu
 }
 
 async fn connection(stream: TcpStream, simulator: Arc<Simulator>) {
-    // Without this every event of a stream would wait for the one before it to be acknowledged. A socket that refuses is on its way out.
+    // Without this every event of a stream would wait for the one before it to be acknowledged. A socket that refuses
+    // is on its way out.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| answer(Arc::clone(&simulator), request));
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(IDLE);
     server.http2().timer(TokioTimer::new());
     // How a connection ends is the client's business, or was asked for by a model's name.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;

@@ -1,6 +1,7 @@
 //! Streams chat and completions: makes each `data:` event when it is due.
 //!
-//! Must not know when that is, nor how the stream is cut. Shapes: OpenAI's API reference, "chat.completion.chunk" and "text_completion".
+//! Must not know when that is, nor how the stream is cut. Shapes: OpenAI's API reference, "chat.completion.chunk" and
+//! "text_completion".
 
 use super::answer::{self, Answer};
 use super::faults::{Behaviour, Ending, Reporting};

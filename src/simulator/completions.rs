@@ -1,7 +1,7 @@
 //! Answers `POST /v1/completions`, the older of the two ways to ask for text.
 //!
-//! Must not know how the answer is sent. Shapes: OpenAI's API reference, "Completions (legacy)". There is no default cap of 16
-//! tokens as at OpenAI: an answer has its natural length unless the request caps it.
+//! Must not know how the answer is sent. Shapes: OpenAI's API reference, "Completions (legacy)". There is no default
+//! cap of 16 tokens as at OpenAI: an answer has its natural length unless the request caps it.
 
 use super::answer::{self, Answer, Bounds, Wish};
 use super::body::Reply;

@@ -1,7 +1,8 @@
 //! Makes a small value that fits a JSON Schema: the arguments of a tool call, or a structured answer.
 //!
-//! Must not know which of the two it is. It fills what a schema requires and what is simple to satisfy (types, enums, constants,
-//! references inside the schema, lower bounds); it is no validator: patterns and conditions are not looked at.
+//! Must not know which of the two it is. It fills what a schema requires and what is simple to satisfy (types, enums,
+//! constants, references inside the schema, lower bounds); it is no validator: patterns and conditions are not looked
+//! at.
 
 use serde_json::{Map, Value, json};
 
@@ -59,7 +60,8 @@ impl<'a> Maker<'a> {
         }
     }
 
-    /// The option to take: near the bottom the first that needs no further values, so that recursive schemas come to an end.
+    /// The option to take: near the bottom the first that needs no further values, so that recursive schemas come to an
+    /// end.
     fn simplest(&mut self, options: &'a [Value], name: &str, depth: u32) -> Value {
         let is_flat = |option: &&Value| option.get("$ref").is_none() && !matches!(kind(option), "object" | "array");
         let near_the_end = depth < DEEPEST - 6;
@@ -103,7 +105,8 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The schema's type; where it gives several, the first that is not null; where it gives none, what its other keys mean.
+/// The schema's type; where it gives several, the first that is not null; where it gives none, what its other keys
+/// mean.
 fn kind(schema: &Value) -> &str {
     match schema.get("type") {
         Some(Value::String(kind)) => kind,

@@ -1,6 +1,7 @@
 //! Reads from a model's name how the simulator shall misbehave: `sim/slow-20ms+no-usage`.
 //!
-//! Must not know how an answer is made or sent. [`WORDS`] is the one list: parsing, `--help` and the README's table all come from it.
+//! Must not know how an answer is made or sent. [`WORDS`] is the one list: parsing, `--help` and the README's table all
+//! come from it.
 
 use http::StatusCode;
 use std::fmt::Write as _;
@@ -165,7 +166,11 @@ impl Default for Behaviour {
 
 /// A model's name asks for behaviour that is not known: the first such word.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not something the simulator can do. Join any of these after `{PREFIX}` with `+`: {known}. Any name without `{PREFIX}` gives a normal answer.", known = known())]
+#[error(
+    "`{0}` is not something the simulator can do. Join any of these after `{PREFIX}` with `+`: {known}. \
+     Any name without `{PREFIX}` gives a normal answer.",
+    known = known()
+)]
 pub struct UnknownWord(pub String);
 
 impl Behaviour {

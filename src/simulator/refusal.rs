@@ -88,7 +88,8 @@ impl Refusal {
     pub(super) fn path(method: &http::Method, path: &str) -> Self {
         let shown: String = path.chars().take(200).collect();
         let message = format!(
-            "Unknown request URL: {method} /{shown}. The simulator answers chat/completions, completions, responses, embeddings and models."
+            "Unknown request URL: {method} /{shown}. \
+             The simulator answers chat/completions, completions, responses, embeddings and models."
         );
         Refusal::new(StatusCode::NOT_FOUND, message, "invalid_request_error", None, "unknown_url")
     }

@@ -1,6 +1,7 @@
-//! Reads the parts of a request that several endpoints share: message content, `stop`, tools, limits on the answer's length.
+//! Reads the parts of a request that several endpoints share: message content, `stop`, tools, caps on the answer.
 //!
-//! Must not know which endpoint it reads for. Unknown parameters are passed over; values that are used must have their type.
+//! Must not know which endpoint it reads for. Unknown parameters are passed over; values that are used must have their
+//! type.
 
 use super::answer::Tool;
 use super::refusal::Refusal;

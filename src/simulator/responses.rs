@@ -1,7 +1,7 @@
 //! Answers `POST /v1/responses`.
 //!
-//! Must not know how the answer is sent. Nothing is kept between two calls: what relies on kept state is refused, and `store` is
-//! reported as false. Shapes: OpenAI's API reference, "Responses".
+//! Must not know how the answer is sent. Nothing is kept between two calls: what relies on kept state is refused, and
+//! `store` is reported as false. Shapes: OpenAI's API reference, "Responses".
 
 mod events;
 

@@ -1,6 +1,7 @@
 use super::*;
 use http_body::Body as _;
 use http_body_util::BodyExt;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -406,4 +407,59 @@ async fn usage_is_told_as_the_models_name_says() {
     assert!(output.split_last().is_some_and(|(last, before)| *last > 20 && before.iter().all(|n| *n == 0)));
     let (_, _, whole) = post(CHAT, chat("sim/no-usage", json!({}))).await;
     assert!(whole.get("usage").is_none());
+}
+
+/// The values that a parameter may be sent with, fitting or not.
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "sim/(tokens|burst|cut-after)-[0-9]{1,4}|user|tool|required|base64|function|.{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        let keys =
+            "type|role|content|text|function|name|parameters|schema|json_schema|properties|items|format|\\$ref|[a-z]";
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::hash_map(keys, inner, 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_request_is_answered_with_anything_but_an_answer_or_a_reason(
+        path in prop::sample::select(vec!["chat/completions", "completions", "responses", "embeddings", "models/x"]),
+        fields in prop::collection::hash_map(
+            prop::sample::select(vec![
+                "n", "max_tokens", "max_output_tokens", "stream", "stream_options", "stop", "tools", "tool_choice",
+                "response_format", "text", "messages", "input", "prompt", "dimensions", "instructions", "metadata",
+            ]),
+            any_value(),
+            0..6,
+        ),
+    ) {
+        let mut body = json!({"model": "sim/plain", "messages": [{"role": "user", "content": "x"}], "input": "x", "prompt": "x"});
+        body.as_object_mut().unwrap().extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let stamp = Stamp { number: 1, created: 0 };
+        match plan(&Method::POST, path, body.to_string().as_bytes(), stamp) {
+            Ok(Plan { reply: Reply::Json(json), .. }) => {
+                prop_assert!(serde_json::from_slice::<Value>(&json).is_ok_and(|answer| answer.is_object()));
+            }
+            Ok(Plan { reply: Reply::Events(events), .. }) => {
+                prop_assert!(events.take(100_000).all(|event| event.ends_with(b"\n\n")));
+            }
+            Err(refusal) => prop_assert!(refusal.status.is_client_error() && refusal.error.message.len() > 10),
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_request_are_refused(body in prop::collection::vec(any::<u8>(), 0..64)) {
+        for path in ["chat/completions", "completions", "responses", "embeddings"] {
+            let stamp = Stamp { number: 1, created: 0 };
+            prop_assert!(plan(&Method::POST, path, &body, stamp).is_err());
+        }
+    }
 }

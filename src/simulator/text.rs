@@ -103,8 +103,8 @@ pub(super) fn write(mut seed: Seed, length: Length) -> String {
     match length {
         Length::Natural => (0..2 + seed.next() % 3).for_each(|_| sentence(&mut seed, &mut text)),
         Length::Tokens(wanted) => {
-            // A sentence is at least ten tokens, so this ends; counting each sentence alone is exact, as each begins with
-            // a single space after a mark, where the token rule starts anew.
+            // A sentence is at least ten tokens, so this ends; counting each sentence alone is exact, as each begins
+            // with a single space after a mark, where the token rule starts anew.
             let mut have = tokens::split(&text).count();
             while have < wanted {
                 let before = text.len();

@@ -1,11 +1,13 @@
 //! Cuts text into the simulator's tokens, by a fixed rule that anybody can repeat by hand.
 //!
-//! Must not know what the text is for. The rule is deliberately far from the gateway's estimate (a quarter of the bytes): English
-//! prose has half as many tokens again, other scripts fewer. So a gateway that guesses where usage was reported is found out.
+//! Must not know what the text is for. The rule is deliberately far from the gateway's estimate (a quarter of the
+//! bytes): English prose has half as many tokens again, other scripts fewer. So a gateway that guesses where usage was
+//! reported is found out.
 //!
-//! The rule, from left to right: up to [`LETTERS`] letters and digits are a token, and so are up to [`MARKS`] of anything else that
-//! is not white space, and up to [`BLANKS`] white-space characters. One single space right before a letter or digit belongs to the
-//! token that it leads. `a simulated answer` is six: `a`, ` sim`, `ula`, `ted`, ` ans`, `wer`.
+//! The rule, from left to right: up to [`LETTERS`] letters and digits are a token, and so are up to [`MARKS`] of
+//! anything else that is not white space, and up to [`BLANKS`] white-space characters. One single space right before a
+//! letter or digit belongs to the token that it leads. `a simulated answer` is six: `a`, ` sim`, `ula`, `ted`, ` ans`,
+//! `wer`.
 
 /// Letters and digits in one token, at most.
 pub const LETTERS: usize = 3;

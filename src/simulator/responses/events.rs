@@ -1,7 +1,7 @@
 //! Streams a response: makes each event when it is due, with its name and its number.
 //!
-//! Must not know when that is, nor how the stream is cut. The order of events is that of OpenAI's API reference, "Responses,
-//! streaming events"; the stream ends after the last one, without `[DONE]`.
+//! Must not know when that is, nor how the stream is cut. The order of events is that of OpenAI's API reference,
+//! "Responses, streaming events"; the stream ends after the last one, without `[DONE]`.
 
 use super::super::faults::{Behaviour, Ending};
 use super::{Draft, Object, Output, Part, Progress};

@@ -1,4 +1,5 @@
-// What the official Node client sees of the gateway itself. Run against `tollgate serve --config tests/clients/gateway.toml`.
+// What the official Node client sees of the gateway itself.
+// Run against `tollgate serve --config tests/clients/gateway.toml`.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import OpenAI from 'openai';

@@ -1,4 +1,5 @@
-// What the official Node client must be able to do with anything that speaks its dialect: the bare simulator or the gateway before it.
+// What the official Node client must be able to do with any server of its dialect: the bare simulator or the gateway
+// before it.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import OpenAI from 'openai';

@@ -1,4 +1,7 @@
-"""What the official Python client sees of the gateway itself. Run against `tollgate serve --config tests/clients/gateway.toml`."""
+"""What the official Python client sees of the gateway itself.
+
+Run against `tollgate serve --config tests/clients/gateway.toml`.
+"""
 
 import os
 import re

@@ -1,4 +1,7 @@
-"""What the official Python client must be able to do with anything that speaks its dialect: the bare simulator or the gateway before it."""
+"""What the official Python client must be able to do with any server of its dialect.
+
+That is the bare simulator (`tollgate simulate`) or the gateway before it.
+"""
 
 import asyncio
 import json
