@@ -143,7 +143,7 @@ fn cause_of(error: &hyper::Error) -> RequestBodyError {
 }
 
 /// An answer's body failed; the connection does not end cleanly.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 pin_project_lite::pin_project! {
     /// The body of an answer: the handler's own, with its call kept open to the last byte, and panics kept in.

@@ -252,3 +252,6 @@ fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
 }
 
+
+#[cfg(test)]
+mod tests;
