@@ -181,7 +181,8 @@ fn answer(state: &AdminState, method: &Method, path: &str) -> Response<Full<Byte
         "/config" => respond(StatusCode::OK, "application/json", (state.config)()),
         _ => {
             let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", page::render(&(state.status)()));
-            let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+            let policy =
+                HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
             response
         }

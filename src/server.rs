@@ -24,7 +24,6 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-
 pub use body::{CallBody, RequestBody, RequestBodyError};
 pub use connection::serve_stream;
 pub use drain::Drain;

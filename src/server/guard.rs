@@ -252,6 +252,5 @@ fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -142,8 +142,7 @@ impl Pulse {
         self.calls.fetch_add(1, Relaxed);
         self.served.store(true, Relaxed);
         self.head_since.store(0, Relaxed);
-        let slot =
-            self.slots.iter().position(|slot| slot.compare_exchange(FREE, ACTIVE, Relaxed, Relaxed).is_ok());
+        let slot = self.slots.iter().position(|slot| slot.compare_exchange(FREE, ACTIVE, Relaxed, Relaxed).is_ok());
         CallGuard { pulse: Arc::clone(self), slot }
     }
 }
@@ -164,6 +163,11 @@ impl CallGuard {
     /// A frame was handed out, and the client has to make room before the next is asked for.
     pub(super) fn handed(&self) {
         self.set(HANDED);
+    }
+
+    /// Whether the socket takes nothing at the moment (HTTP/1 only: there the connection polls the body again itself).
+    pub(super) fn is_blocked(&self) -> bool {
+        self.pulse.protocol == Protocol::Http1 && self.pulse.blocked_since() != 0
     }
 
     fn set(&self, state: u64) {

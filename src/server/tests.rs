@@ -70,7 +70,12 @@ struct Scripted {
 enum Play {
     Whole(Full<Bytes>),
     /// So many frames of so many bytes, then waits for ever.
-    Waits { frames: usize, size: usize, played: Tally, _dropped: CountDrop },
+    Waits {
+        frames: usize,
+        size: usize,
+        played: Tally,
+        _dropped: CountDrop,
+    },
     /// A frame, then an error.
     Breaks(bool),
     /// A frame, then a panic.

@@ -145,17 +145,24 @@ fn a_page_from_elsewhere_is_foreign() {
         assert!(check(&parts).is_ok(), "{lines:?}");
         foreign(&parts, port)
     };
-    for host in ["localhost", "LocalHost:8080", "localhost.", "app.localhost:1", "127.0.0.1", "127.8.9.1:80", "[::1]:80"] {
+    for host in
+        ["localhost", "LocalHost:8080", "localhost.", "app.localhost:1", "127.0.0.1", "127.8.9.1:80", "[::1]:80"]
+    {
         assert_eq!(foreign_to(&here, &[&format!("host: {host}")]), None, "{host}");
     }
-    for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "notlocalhost", "10.0.0.1", "0.0.0.0", "[::]"]
+    for host in
+        ["evil.example", "evil.example:8080", "localhost.evil.example", "notlocalhost", "10.0.0.1", "0.0.0.0", "[::]"]
     {
         assert_eq!(foreign_to(&here, &[&format!("host: {host}")]), Some(Foreign::Host), "{host}");
     }
-    for origin in ["http://localhost:3000", "https://localhost", "http://127.0.0.1:5173", "http://[::1]", "https://app.example"] {
+    for origin in
+        ["http://localhost:3000", "https://localhost", "http://127.0.0.1:5173", "http://[::1]", "https://app.example"]
+    {
         assert_eq!(foreign_to(&here, &["host: localhost", &format!("origin: {origin}")]), None, "{origin}");
     }
-    for origin in ["null", "http://evil.example", "https://localhost.evil.example", "http://app.example", "file://", "http://"] {
+    for origin in
+        ["null", "http://evil.example", "https://localhost.evil.example", "http://app.example", "file://", "http://"]
+    {
         let lines = ["host: localhost", &format!("origin: {origin}")];
         assert_eq!(foreign_to(&here, &lines), Some(Foreign::Origin), "{origin}");
     }

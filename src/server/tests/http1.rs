@@ -117,9 +117,8 @@ async fn trailers_never_reach_the_gateway() {
 #[tokio::test]
 async fn the_go_ahead_is_given_only_when_the_body_is_wanted() {
     let rig = Rig::new();
-    let expecting = |path: &str| {
-        format!("POST {path} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n")
-    };
+    let expecting =
+        |path: &str| format!("POST {path} HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n");
     let mut client = rig.connect(4096);
     client.write_all(expecting("/echo").as_bytes()).await.unwrap();
     assert_eq!(read_until(&mut client, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");

@@ -11,7 +11,11 @@ use super::*;
 type Client = SendRequest<http_body_util::Either<Full<Bytes>, Empty<Bytes>>>;
 
 async fn client(rig: &Rig) -> (Client, JoinHandle<hyper::Result<()>>) {
-    let io = TokioIo::new(rig.connect(1 << 16));
+    over(rig.connect(1 << 16)).await
+}
+
+async fn over(stream: DuplexStream) -> (Client, JoinHandle<hyper::Result<()>>) {
+    let io = TokioIo::new(stream);
     let (client, connection) =
         http2::Builder::new(TokioExecutor::new()).initial_stream_window_size(65_535).handshake(io).await.unwrap();
     (client, tokio::spawn(connection))
@@ -68,14 +72,27 @@ async fn a_reset_stream_drops_its_call_or_body_and_no_other() {
 #[tokio::test]
 async fn a_closed_connection_drops_everything_on_it() {
     let rig = Rig::new();
-    let (mut client, connection) = client(&rig).await;
+    let (near, mut far) = tokio::io::duplex(1 << 16);
+    let mut server = rig.connect(1 << 16);
+    let cable = tokio::spawn(async move { tokio::io::copy_bidirectional(&mut far, &mut server).await });
+    let (mut client, _connection) = over(near).await;
     let _hanging = tokio::spawn(client.send_request(asking("/hang")));
     let mut response = client.send_request(asking("/stream")).await.unwrap();
     response.frame().await.unwrap().unwrap();
     rig.script.begun.reaches(2).await;
-    connection.abort();
+    cable.abort();
     rig.script.dropped.reaches(2).await;
     assert_eq!(rig.script.dropped.count(), 2);
+}
+
+#[tokio::test]
+async fn a_broken_answer_resets_its_stream_after_its_last_event() {
+    let rig = Rig::new();
+    let (mut client, _connection) = client(&rig).await;
+    let mut response = client.send_request(asking("/breaks")).await.unwrap();
+    assert_eq!(response.frame().await.unwrap().unwrap().into_data().unwrap(), "first");
+    assert!(response.frame().await.unwrap().is_err());
+    assert_eq!(client.send_request(asking("/x")).await.unwrap().status(), 200);
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,19 +116,26 @@ fn a_closed_socket_drops_its_call_whatever_was_pipelined() {
 
 #[test]
 fn every_worker_takes_its_share() {
-    let live = Live::start(Settings { workers: 2, ..Settings::default() });
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let scripts = [Scripted::default(), Scripted::default()];
+    let (for_workers, drain) = (scripts.clone(), Drain::new());
+    let serving = serve(listener, two_workers(), move |index| for_workers[index].clone(), drain.clone()).unwrap();
     let held: Vec<TcpStream> = (0..64)
         .map(|_| {
-            let mut stream = live.connect();
+            let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(get("/x").as_bytes()).unwrap();
             assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
             stream
         })
         .collect();
-    assert_eq!(live.serving.counts().accepted.load(Ordering::Relaxed), 64);
-    assert_eq!(live.drain.connections(), 64);
+    assert_eq!(serving.counts().accepted.load(Ordering::Relaxed), 64);
+    assert_eq!(drain.connections(), 64);
+    let shares = scripts.map(|script| script.begun.count());
+    assert!(shares.iter().all(|share| *share >= 16), "{shares:?}");
     drop(held);
-    live.stop();
+    drain.cut();
+    serving.stop();
 }
 
 #[test]

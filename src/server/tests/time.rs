@@ -46,7 +46,10 @@ async fn a_slow_head_gets_a_408_counted_from_its_first_byte() {
     slow.await;
     assert!(started.elapsed() <= 12 * SECOND, "{:?}", started.elapsed());
     let answer = read_until(&mut client, "refused 408").await;
-    assert!(answer.starts_with("HTTP/1.1 408 Request Timeout\r\n") && answer.contains("connection: close\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\n") && answer.contains("connection: close\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
