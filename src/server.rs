@@ -22,6 +22,9 @@ mod stack;
 mod watchdog;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{CallBody, RequestBody, RequestBodyError};
 pub use connection::serve_stream;
 pub use drain::Drain;

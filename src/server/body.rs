@@ -143,21 +143,25 @@ fn cause_of(error: &hyper::Error) -> RequestBodyError {
 }
 
 /// An answer's body failed; the connection does not end cleanly.
-pub type BoxError = Box<dyn Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 pin_project_lite::pin_project! {
     /// The body of an answer: the handler's own, with its call kept open to the last byte, and panics kept in.
+    ///
+    /// An error is told one poll late: hyper forgets what it has not yet written when a body fails, and the last event of a
+    /// stream, which says what went wrong, must still go out.
     pub struct CallBody<B> {
         #[pin]
         inner: Option<B>,
         call: CallGuard,
         counts: Arc<Counts>,
+        failure: Option<BoxError>,
     }
 }
 
 impl<B> CallBody<B> {
     pub(super) fn new(inner: B, call: CallGuard, counts: Arc<Counts>) -> Self {
-        CallBody { inner: Some(inner), call, counts }
+        CallBody { inner: Some(inner), call, counts, failure: None }
     }
 }
 
@@ -171,29 +175,44 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut me = self.project();
         me.call.asked();
+        if let Some(failure) = me.failure.take() {
+            if me.call.is_blocked() {
+                // Polled again when the socket takes bytes, or dropped by the watchdog.
+                *me.failure = Some(failure);
+                return Poll::Pending;
+            }
+            return Poll::Ready(Some(Err(failure)));
+        }
         let Some(inner) = me.inner.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(cx))) {
             Ok(Poll::Ready(Some(Ok(frame)))) => {
                 me.call.handed();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Ok(Poll::Ready(Some(Err(error)))) => Poll::Ready(Some(Err(error.into()))),
+            Ok(Poll::Ready(Some(Err(error)))) => {
+                me.inner.set(None);
+                *me.failure = Some(error.into());
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Ok(Poll::Ready(None)) => Poll::Ready(None),
             Ok(Poll::Pending) => Poll::Pending,
             Err(panic) => {
                 Counts::add(count_of_panics(me.counts, &*panic));
                 me.inner.set(None);
-                Poll::Ready(Some(Err("the answer broke off inside the gateway".into())))
+                *me.failure = Some("the answer broke off inside the gateway".into());
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.failure.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.inner.as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 }
 

@@ -114,6 +114,7 @@ impl Drain {
         }
         self.close();
         let ended = tokio::select! {
+            biased;
             () = self.finished() => true,
             () = tokio::time::sleep(deadline) => false,
             () = self.reached(Stage::Cut) => false,

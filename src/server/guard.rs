@@ -251,3 +251,6 @@ fn is_own(origin: &str) -> bool {
 fn is_allowed(origin: &str, allowed: &[String]) -> bool {
     allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
 }
+
+#[cfg(test)]
+mod tests;

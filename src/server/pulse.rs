@@ -165,6 +165,11 @@ impl CallGuard {
         self.set(HANDED);
     }
 
+    /// Whether the socket takes nothing at the moment (HTTP/1 only: there the connection polls the body again itself).
+    pub(super) fn is_blocked(&self) -> bool {
+        self.pulse.protocol == Protocol::Http1 && self.pulse.blocked_since() != 0
+    }
+
     fn set(&self, state: u64) {
         if let Some(slot) = self.slot.and_then(|index| self.pulse.slots.get(index)) {
             slot.store(state, Relaxed);

@@ -88,6 +88,8 @@ async fn answer<H: Handler>(
         Err(refusal) => {
             Counts::add(&edge.counts.refused);
             drop(body);
+            // What follows may be a body that the client framed in a way we do not read: it must not be taken for a request.
+            pulse.set_body_open(true);
             edge.handler.refuse(refusal)
         }
     };

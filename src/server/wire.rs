@@ -8,14 +8,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::ServerRefusal;
-use super::pulse::Pulse;
+use super::pulse::{Protocol, Pulse};
 
 /// The bytes with which a client says that it speaks HTTP/2 (RFC 9113 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How far we read ahead to see whether a client has hung up behind a request that hyper does not want yet.
+const AHEAD: usize = 8 * 1024;
 
 /// Writes a refusal as the bytes of a whole HTTP/1.1 answer.
 pub(super) type Render = Arc<dyn Fn(ServerRefusal) -> Bytes + Send + Sync>;
@@ -69,11 +72,15 @@ pub(super) struct Wire<S> {
     render: Render,
     /// What is written in place of hyper's bare refusal.
     replacing: Option<Bytes>,
+    /// Whether hyper waits for bytes: its last read found none.
+    waiting: bool,
+    /// What we read because hyper did not.
+    ahead: BytesMut,
 }
 
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, opening: Opening, pulse: Arc<Pulse>, render: Render) -> Self {
-        Wire { stream, opening, pulse, render, replacing: None }
+        Wire { stream, opening, pulse, render, replacing: None, waiting: false, ahead: BytesMut::new() }
     }
 }
 
@@ -115,6 +122,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         self.replacing = None;
         Poll::Ready(Ok(()))
+    }
+
+    /// Notices that the client hung up although hyper does not read, because the next request stands before the end. An
+    /// error here makes hyper drop the call.
+    fn look_ahead(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.ahead.len() < AHEAD {
+            let mut piece = [0; 512];
+            let mut piece = ReadBuf::new(&mut piece);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut piece) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) if piece.filled().is_empty() => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Poll::Ready(Ok(())) => self.ahead.extend_from_slice(piece.filled()),
+                Poll::Ready(Err(error)) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn notice_bare_refusal(&mut self, head: &[u8]) {
@@ -161,8 +184,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
             buf.put_slice(opening.get(..count).unwrap_or_default());
             me.opening.taken = me.opening.taken.saturating_add(u8::try_from(count).unwrap_or(u8::MAX));
         }
+        if !me.ahead.is_empty() {
+            let count = me.ahead.len().min(buf.remaining());
+            buf.put_slice(&me.ahead.split_to(count));
+        }
         let outcome =
             if buf.remaining() > 0 { Pin::new(&mut me.stream).poll_read(cx, buf) } else { Poll::Ready(Ok(())) };
+        me.waiting = outcome.is_pending();
         if buf.filled().len() > before {
             me.pulse.read();
             return Poll::Ready(Ok(()));
@@ -202,7 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         self.stream.is_write_vectored()
     }
 
+    /// hyper flushes at the end of every turn, whether there is something to flush or not.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.waiting && self.pulse.calls() > 0 && !self.pulse.body_open() && self.pulse.protocol == Protocol::Http1
+        {
+            self.look_ahead(cx)?;
+        }
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
