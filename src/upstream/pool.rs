@@ -38,7 +38,6 @@ pub(super) struct Shelf {
 }
 
 /// Boxed, as a connection is larger than what moving it about should cost.
-#[expect(clippy::vec_box, reason = "a connection moves between shelf and answer without being copied")]
 type Resting = Vec<Box<Connection>>;
 
 #[derive(Default)]
