@@ -199,9 +199,14 @@ impl Connection {
         self.wire.is_some() && self.sender.is_ready()
     }
 
+    /// Whether it is too old for another call.
+    pub(super) fn is_retired(&self, now: Instant) -> bool {
+        self.retires.is_some_and(|end| now >= end)
+    }
+
     /// Whether an idle connection can still be used; notices one that the upstream has closed.
     pub(super) fn still_good(&mut self, now: Instant) -> bool {
-        if self.retires.is_some_and(|end| now >= end) {
+        if self.is_retired(now) {
             return false;
         }
         if !self.idle_limit.is_zero() && now.saturating_duration_since(self.shelved) >= self.idle_limit {

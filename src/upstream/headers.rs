@@ -90,7 +90,8 @@ fn is_ours(name: &str) -> bool {
     }
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
+/// Headers that mean the connection and not the message (RFC 9110 7.6.1).
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     match name {
         "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings" => true,
         _ => name.starts_with("proxy-"),

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::Upstream;
-use super::headers::copy_request;
+use super::headers::{copy_request, is_hop_by_hop};
 use crate::wire::endpoint::Endpoint;
 
 /// A request on its way to an upstream.
@@ -132,20 +132,20 @@ fn place(endpoint: Endpoint) -> (Method, usize) {
 }
 
 /// Shapes a call: method and path of the endpoint under the upstream's base URI, the client's headers that may pass,
-/// then our own, the upstream's credential and the operator's headers, which win over all that came before.
+/// the operator's headers, which win over those, and at last what must be true: host, length, encoding, credential.
 #[must_use]
 pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, body: OutBody) -> Outgoing {
     let prepared = &upstream.base.prepared;
     let (method, target) = place(endpoint);
     let mut headers = HeaderMap::with_capacity(client.len() + upstream.headers.len() + 4);
     copy_request(upstream.provider, client, &mut headers);
+    for (name, value) in upstream.headers.iter().filter(|(name, _)| !is_hop_by_hop(name.as_str())) {
+        headers.insert(name.clone(), value.clone());
+    }
     headers.insert(HOST, prepared.host.clone());
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if method == Method::POST {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(body.left()));
-    }
-    for (name, value) in &upstream.headers {
-        headers.insert(name.clone(), value.clone());
     }
     if let Some(credential) = &upstream.authorization {
         headers.insert(AUTHORIZATION, credential.clone());

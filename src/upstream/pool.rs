@@ -37,6 +37,9 @@ pub(super) struct Shelf {
     idle: Mutex<Idle>,
 }
 
+/// Boxed, as a connection is larger than what moving it about should cost.
+type Resting = Vec<Box<Connection>>;
+
 #[derive(Default)]
 struct Idle {
     stacks: Vec<Stack>,
@@ -45,7 +48,7 @@ struct Idle {
 
 struct Stack {
     address: Address,
-    connections: Vec<Box<Connection>>,
+    connections: Resting,
 }
 
 /// Whether a call may use a connection that has served another.
@@ -165,6 +168,9 @@ impl Shelf {
     pub(super) fn put(self: &Arc<Self>, mut connection: Box<Connection>) {
         let now = Instant::now();
         connection.rest(now);
+        if connection.is_retired(now) {
+            return;
+        }
         if !self.push(connection) {
             return;
         }
@@ -226,9 +232,9 @@ impl Shelf {
     }
 
     /// Takes out what must go; says whether anything is left to look after.
-    fn sort_out(&self, now: Instant) -> (Vec<Box<Connection>>, bool) {
+    fn sort_out(&self, now: Instant) -> (Resting, bool) {
         let mut idle = lock(&self.idle);
-        let mut gone = Vec::new();
+        let mut gone = Resting::new();
         for stack in &mut idle.stacks {
             gone.extend(stack.connections.extract_if(.., |connection| !connection.still_good(now)));
         }

@@ -75,7 +75,7 @@ async fn dropping_the_call_while_it_uploads_closes_the_connection() {
         let tell = tell.clone();
         async move {
             let mut peer = peer;
-            peer.tcp.readable().await.unwrap();
+            peer.tcp.peek(&mut [0]).await.unwrap();
             tell.send(()).unwrap();
             peer.gone().await;
             tell.send(()).unwrap();

@@ -84,7 +84,7 @@ async fn no_more_connections_than_allowed_and_then_busy() {
     let server = Server::answering(HANGING).await;
     let mut upstream = server.upstream();
     upstream.max_connections = 3;
-    let waiting = Waiting { longest: Duration::from_millis(50), places: 2 };
+    let waiting = Waiting { longest: Duration::from_millis(300), places: 2 };
     let ledger = Arc::new(Ledger::with_waiting(waiting));
     let (client, upstream) = (client_with(&ledger), Arc::new(upstream));
     let mut held = Vec::new();
@@ -99,8 +99,8 @@ async fn no_more_connections_than_allowed_and_then_busy() {
     });
     assert_eq!((one, two), (Err(UpstreamError::Busy), Err(UpstreamError::Busy)));
     assert_eq!(three.0, Err(UpstreamError::Busy));
-    assert!(three.1 < Duration::from_millis(50), "one that finds no place is refused at once");
-    assert!(began.elapsed() >= Duration::from_millis(50));
+    assert!(three.1 < Duration::from_millis(300), "one that finds no place is refused at once");
+    assert!(began.elapsed() >= Duration::from_millis(300));
     assert_eq!((server.accepted(), client.connections("up")), (3, 3));
     drop(held);
     assert_eq!(client.connections("up"), 0);
@@ -201,6 +201,53 @@ async fn a_worker_that_waits_gets_the_place_of_another_workers_connection() {
     });
     assert_eq!(second.unwrap().1, "ok");
     assert_eq!((server.accepted(), ledger.connections("up")), (2, 1));
+}
+
+#[tokio::test]
+async fn calls_that_give_up_at_any_point_leave_nothing_behind() {
+    let server = Server::start(|mut peer| async move {
+        while peer.read().await.is_some() {
+            peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
+            tokio::task::yield_now().await;
+            peer.send(b"ok").await;
+        }
+    })
+    .await;
+    let mut upstream = server.upstream();
+    upstream.max_connections = 2;
+    let upstream = Arc::new(upstream);
+    let ledger = Arc::new(Ledger::default());
+    let client = client_with(&ledger);
+    let calls: Vec<_> = (0..400_usize)
+        .map(|turn| {
+            let (client, upstream) = (client.clone(), Arc::clone(&upstream));
+            tokio::spawn(async move {
+                let call = call(&client, &upstream);
+                // Gives up after some turns of the runtime, other calls giving up before and after it.
+                let patience = async {
+                    for _ in 0..turn * 7 % 61 {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                tokio::select! {
+                    _ = call => true,
+                    () = patience => false,
+                }
+            })
+        })
+        .collect();
+    let mut whole = 0;
+    for call in calls {
+        whole += usize::from(call.await.unwrap());
+        assert!(ledger.connections("up") <= 2);
+    }
+    assert!(whole < 400, "some must have given up");
+    for _ in 0..5 {
+        assert_eq!(call(&client, &upstream).await.unwrap().1, "ok");
+    }
+    assert_eq!(ledger.waiting("up"), 0);
+    drop(client);
+    assert_eq!(ledger.connections("up"), 0);
 }
 
 #[tokio::test]

@@ -89,17 +89,28 @@ async fn an_early_answer_is_passed_on_and_the_connection_not_used_again() {
 
 #[tokio::test]
 async fn an_early_answer_is_passed_on_although_the_upstream_closes_without_reading() {
-    // Closing with unread bytes makes the kernel send a reset, so our writing fails while the answer is underway.
-    let body = vec![b'x'; 30 << 20].leak();
-    for _ in 0..20 {
-        let server = Server::start(|mut peer| async move {
-            let refusal = b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig";
-            peer.tcp.write_all(refusal).await.unwrap();
-        })
-        .await;
-        let (client, upstream) = (client(), Arc::new(server.upstream()));
+    // Closing with unread bytes makes the kernel send a reset, so our writing fails while the answer is underway; on
+    // a thread of its own the server does that in the middle of a write.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let server = Server::start(|mut peer| async move {
+                peer.tcp.peek(&mut [0]).await.unwrap();
+                let refusal = b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbig";
+                peer.tcp.write_all(refusal).await.unwrap();
+            })
+            .await;
+            tell.send(server.address).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let upstream = Arc::new(upstream(&format!("http://{}", told.recv().unwrap())));
+    let (client, body) = (client(), vec![b'x'; 30 << 20].leak());
+    for _ in 0..100 {
         let answer = send(&client, &upstream, body).await.unwrap();
         assert_eq!(answer.status(), 413);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "big");
     }
 }
 
@@ -176,8 +187,13 @@ async fn a_connection_closed_while_idle_costs_no_call() {
 async fn a_request_that_a_dead_connection_hands_back_goes_out_on_a_fresh_one() {
     // The call that waits is handed the only connection, and the upstream closes it before the call comes to use it:
     // the one way past the look at an idle connection.
-    let server = Server::start(|mut peer| async move {
-        peer.serve(OK).await;
+    let (close, closing) = tokio::sync::watch::channel(false);
+    let server = Server::start(move |mut peer| {
+        let mut closing = closing.clone();
+        async move {
+            peer.serve(OK).await;
+            closing.wait_for(|now| *now).await.unwrap();
+        }
     })
     .await;
     let mut upstream = server.upstream();
@@ -188,6 +204,8 @@ async fn a_request_that_a_dead_connection_hands_back_goes_out_on_a_fresh_one() {
     assert!(poll_once(&mut second).await.is_none());
     // Handed over here; the second call is not polled until the close has been heard of.
     assert_eq!(first.into_body().collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(client.connections("up"), 1);
+    close.send(true).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(second.await.unwrap().1, "ok");
     assert_eq!((server.accepted(), server.requests().len()), (2, 2));

@@ -138,6 +138,8 @@ async fn a_beta_header_passes_to_openai_alone_and_the_operators_headers_win() {
     openai.headers = vec![
         (HeaderName::from_static("openai-project"), HeaderValue::from_static("proj_ours")),
         (HeaderName::from_static("user-agent"), HeaderValue::from_static("ours")),
+        (HeaderName::from_static("content-length"), HeaderValue::from_static("999")),
+        (HeaderName::from_static("transfer-encoding"), HeaderValue::from_static("chunked")),
     ];
     let key = "k".repeat(128);
     let sent = [

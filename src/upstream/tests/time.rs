@@ -52,15 +52,43 @@ async fn an_upstream_that_trickles_is_not_idle_but_ends_with_the_total() {
     assert_eq!(outcome, Err(UpstreamError::TimedOut(Waited::Total)));
 }
 
+/// A listener with a full backlog: the kernel drops what comes.
+struct BlackHole {
+    address: std::net::SocketAddr,
+    _socket: socket2::Socket,
+}
+
+impl BlackHole {
+    async fn at(address: &str) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&address.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        for _ in 0..4 {
+            tokio::spawn(tokio::net::TcpStream::connect(address));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        BlackHole { address, _socket: socket }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_swallows_everything_leaves_time_for_the_next() {
+    let server = Server::answering(OK).await;
+    let port = server.address.port();
+    let _hole = BlackHole::at(&format!("127.0.0.2:{port}")).await;
+    let both = vec!["127.0.0.2".parse().unwrap(), "127.0.0.1".parse().unwrap()];
+    let resolver = Resolver::fixed([("llm.test".to_owned(), both)].into_iter().collect());
+    let client = Client::new(Arc::new(TlsClients::none()), resolver, Arc::new(Ledger::default()));
+    let mut upstream = upstream(&format!("http://llm.test:{port}"));
+    upstream.timeouts = Timeouts { connect: Duration::from_millis(400), ..timeouts() };
+    assert_eq!(call(&client, &Arc::new(upstream)).await.unwrap().1, "ok");
+}
+
 #[tokio::test]
 async fn an_upstream_that_accepts_no_connection() {
-    // A full backlog: the kernel drops what comes, as a black hole does.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
-    socket.listen(0).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let _fill: Vec<_> = (0..4).map(|_| tokio::spawn(tokio::net::TcpStream::connect(address))).collect();
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    let hole = BlackHole::at("127.0.0.1:0").await;
+    let address = hole.address;
     let mut upstream = upstream(&format!("http://{address}"));
     upstream.timeouts = Timeouts { connect: SHORT, ..timeouts() };
     let error = call(&client(), &Arc::new(upstream)).await.unwrap_err();
