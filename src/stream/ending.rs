@@ -10,7 +10,8 @@ use super::{Dialect, Scanner};
 
 /// The event of a failure after the first byte, in the dialect of the stream: for chat and completions an event with
 /// OpenAI's `error` object, for Responses `response.failed` with the next `sequence_number` and a response object that
-/// has every member which the official SDKs require (`Response` in the `openai` package).
+/// has every member which the official SDKs require (`Response` in the `openai` package; its strict mode also wants a
+/// `code` of OpenAI's own there, such as `server_error`).
 #[must_use]
 pub fn failed(dialect: Dialect, scanner: &Scanner, code: &str, message: &str) -> Bytes {
     match dialect {

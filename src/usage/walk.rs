@@ -1,105 +1,28 @@
 //! Walks through the JSON of an answer or of one event as it arrives in pieces, and keeps what [`shape`](super::shape) asks for.
 //!
 //! Must not know SSE, nor what becomes of the findings. It never holds more of the text than one short word
-//! ([`WORD`]), never recurses, takes linear time, and is lenient: what does not follow the grammar of brackets, keys and
+//! (256 bytes), never recurses, takes linear time, and is lenient: what does not follow the grammar of brackets, keys and
 //! strings ends the walk for this document, and everything else is skipped unjudged.
 
 use memchr::memchr2;
 
-use super::Usage;
-use super::counts::{Anomalies, Anomaly, Counts};
+use super::counts::{Anomaly, Counts};
 use super::shape::{Act, Node};
 
+mod found;
 pub(crate) mod number;
 pub(crate) mod text;
+mod word;
 
-/// The longest key, number, id or model name that is looked at, in bytes.
-pub(crate) const WORD: usize = 256;
+pub(crate) use found::{Choices, EventFound, Found, Kind, Mark, Varying};
+use word::{WORD, Word};
+
 /// The longest model name that is kept, in bytes.
 const MODEL: usize = 128;
 /// The deepest place that a dialect knows; what lies deeper is skipped by counting brackets.
 const DEEPEST: usize = 12;
 /// How many varying places of an event are remembered; see [`Mark`].
 pub(crate) const MARKS: usize = 4;
-
-/// What was found in the answer so far, over all its events.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
-    /// The last usage that was not null and not all zero.
-    pub(crate) usage: Option<Usage>,
-    pub(crate) anomalies: Anomalies,
-    /// Decoded bytes of generated text that came in pieces.
-    pub(crate) text: u64,
-    /// Decoded bytes of generated text in whole response objects.
-    pub(crate) whole_text: u64,
-    pub(crate) model: Option<Box<str>>,
-    pub(crate) id: Option<Box<str>>,
-    /// Unix seconds.
-    pub(crate) created: Option<u64>,
-    pub(crate) sequence: Option<u64>,
-    /// An error was told in the answer itself.
-    pub(crate) failure: bool,
-}
-
-/// What is known about `choices` of the event in hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Choices {
-    #[default]
-    Unseen,
-    Empty,
-    Filled,
-}
-
-/// The `type` of a Responses event, as far as it matters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Kind {
-    #[default]
-    Other,
-    /// `response.completed`, `.incomplete`, `.cancelled`
-    Ended,
-    /// `response.failed`, `error`
-    Failed,
-    /// `response.audio.delta`: its `delta` is no text.
-    Audio,
-}
-
-/// What was found in the event in hand.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct EventFound {
-    pub(crate) choices: Choices,
-    /// A `usage` at the top that is not null, whatever it says.
-    pub(crate) usage: bool,
-    /// A usage object at any of its places.
-    pub(crate) usage_anywhere: bool,
-    /// An `error` that is not null.
-    pub(crate) error: bool,
-    pub(crate) kind: Kind,
-    /// Bytes of a `delta` that count once its type is known.
-    delta: u64,
-}
-
-/// A place in the event whose content differs from event to event; all else of it tends to stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
-    pub(crate) what: Varying,
-    /// First byte of the content, counted from the start of the event's data.
-    pub(crate) start: u64,
-    /// The byte after the content.
-    pub(crate) end: u64,
-}
-
-/// What stands at a [`Mark`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Varying {
-    /// Generated text that counts at once.
-    Text,
-    /// Text that counts unless the event's type says no.
-    Delta,
-    /// A string that says nothing.
-    Pad,
-    /// A sequence number: digits only.
-    Sequence,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -130,14 +53,6 @@ enum Sink {
     Skip,
     Count,
     Word,
-}
-
-/// The text of one key, number or short string.
-#[derive(Debug)]
-struct Word {
-    bytes: [u8; WORD],
-    len: usize,
-    too_long: bool,
 }
 
 /// The walk itself: one per answer, taken up anew for every event.
@@ -179,7 +94,7 @@ impl Walk {
             depth: 0,
             tree: 0,
             counts: Counts::default(),
-            word: Word { bytes: [0; WORD], len: 0, too_long: false },
+            word: Word::new(),
             base: 0,
             marks: [Mark { what: Varying::Pad, start: 0, end: 0 }; MARKS],
             mark_count: 0,
@@ -457,40 +372,6 @@ impl Walk {
 
     fn position(&self, at: usize) -> u64 {
         self.base.saturating_add(at as u64)
-    }
-}
-
-impl EventFound {
-    fn delta_that_counts(&self) -> u64 {
-        if self.kind == Kind::Audio { 0 } else { self.delta }
-    }
-
-    /// Whether a `delta` of this event is generated text.
-    pub(crate) fn has_text_delta(&self) -> bool {
-        self.kind != Kind::Audio
-    }
-}
-
-impl Word {
-    fn clear(&mut self) {
-        self.len = 0;
-        self.too_long = false;
-    }
-
-    /// Keeps what fits; so it does not matter in which pieces the word comes.
-    fn push(&mut self, bytes: &[u8]) {
-        let room = WORD - self.len;
-        let part = bytes.get(..room).unwrap_or(bytes);
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + part.len()) {
-            place.copy_from_slice(part);
-        }
-        self.len += part.len();
-        self.too_long |= part.len() < bytes.len();
-    }
-
-    /// The whole word; none if it was longer than what is kept.
-    fn get(&self) -> Option<&[u8]> {
-        self.bytes.get(..self.len).filter(|_| !self.too_long)
     }
 }
 

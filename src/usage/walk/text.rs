@@ -4,7 +4,7 @@
 
 use memchr::memchr2;
 
-use super::{Act, Anomaly, Kind, MODEL, Sink, State, Varying, Walk};
+use super::{Act, Anomaly, Kind, MODEL, Sink, State, Varying, WORD, Walk};
 
 /// Where in an escape sequence the last byte was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,24 +156,14 @@ impl Walk {
         let word = self.word.get();
         match self.act {
             Act::Kind => self.event.kind = word.map_or(Kind::Other, kind),
-            Act::Model => self.found.model = self.kept(MODEL),
-            Act::Id => self.found.id = word.and_then(|_| self.kept(super::WORD)),
+            Act::Model => self.found.model = self.word.start(MODEL),
+            Act::Id => self.found.id = word.and_then(|_| self.word.start(WORD)),
             Act::Count(field) => match word {
                 Some(word) => self.counts.set_string(field, word),
                 None => self.counts.note(Anomaly::WrongType),
             },
             _ => {}
         }
-    }
-
-    /// The word as text of at most `limit` bytes; none if it is empty.
-    fn kept(&self, limit: usize) -> Option<Box<str>> {
-        let bytes = self.word.bytes.get(..self.word.len.min(limit))?;
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(fault) => std::str::from_utf8(bytes.get(..fault.valid_up_to())?).ok()?,
-        };
-        Some(text).filter(|text| !text.is_empty()).map(Box::from)
     }
 }
 

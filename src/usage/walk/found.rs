@@ -1,0 +1,95 @@
+//! What a walk finds: in the whole answer, and in the event in hand.
+//!
+//! Must not know how it is found.
+
+use crate::usage::{Anomalies, Usage};
+
+/// What was found in the answer so far, over all its events.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The last usage that was not null and not all zero.
+    pub(crate) usage: Option<Usage>,
+    pub(crate) anomalies: Anomalies,
+    /// Decoded bytes of generated text that came in pieces.
+    pub(crate) text: u64,
+    /// Decoded bytes of generated text in whole response objects.
+    pub(crate) whole_text: u64,
+    pub(crate) model: Option<Box<str>>,
+    pub(crate) id: Option<Box<str>>,
+    /// Unix seconds.
+    pub(crate) created: Option<u64>,
+    pub(crate) sequence: Option<u64>,
+    /// An error was told in the answer itself.
+    pub(crate) failure: bool,
+}
+
+/// What is known about `choices` of the event in hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Choices {
+    #[default]
+    Unseen,
+    Empty,
+    Filled,
+}
+
+/// The `type` of a Responses event, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    Other,
+    /// `response.completed`, `.incomplete`, `.cancelled`
+    Ended,
+    /// `response.failed`, `error`
+    Failed,
+    /// `response.audio.delta`: its `delta` is no text.
+    Audio,
+}
+
+/// What was found in the event in hand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct EventFound {
+    pub(crate) choices: Choices,
+    /// A `usage` at the top that is not null, whatever it says.
+    pub(crate) usage: bool,
+    /// A usage object at any of its places.
+    pub(crate) usage_anywhere: bool,
+    /// An `error` that is not null.
+    pub(crate) error: bool,
+    pub(crate) kind: Kind,
+    /// Bytes of a `delta` that count once its type is known.
+    pub(super) delta: u64,
+}
+
+/// A place in the event whose content differs from event to event; all else of it tends to stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) what: Varying,
+    /// First byte of the content, counted from the start of the event's data.
+    pub(crate) start: u64,
+    /// The byte after the content.
+    pub(crate) end: u64,
+}
+
+/// What stands at a [`Mark`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Varying {
+    /// Generated text that counts at once.
+    Text,
+    /// Text that counts unless the event's type says no.
+    Delta,
+    /// A string that says nothing.
+    Pad,
+    /// A sequence number: digits only.
+    Sequence,
+}
+
+impl EventFound {
+    pub(super) fn delta_that_counts(&self) -> u64 {
+        if self.kind == Kind::Audio { 0 } else { self.delta }
+    }
+
+    /// Whether a `delta` of this event is generated text.
+    pub(crate) fn has_text_delta(&self) -> bool {
+        self.kind != Kind::Audio
+    }
+}
