@@ -1,3 +1,5 @@
+//! Paths and methods: what the table matches, and what it must not.
+
 use proptest::prelude::*;
 
 use super::*;

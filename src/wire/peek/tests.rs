@@ -1,9 +1,13 @@
+//! What every test of the reader needs.
+
 mod generated;
 mod meaning;
 mod rows;
 mod suite;
 
+use super::reader::POLICY_KEYS;
 use super::*;
+use crate::wire::model_name;
 
 const STRICT: Rules = Rules { keys: KeyRule::Strict };
 const LENIENT: Rules = Rules { keys: KeyRule::Lenient };

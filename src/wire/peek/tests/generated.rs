@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::wire::documents::{Doc, body};
@@ -109,6 +111,18 @@ fn compare(endpoint: Endpoint, body: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!((read.model, read.stream, read.output_cap, read.choices, counted), policy);
     }
     Ok(())
+}
+
+#[test]
+fn generated_bodies_are_of_both_kinds() {
+    let mut runner = TestRunner::deterministic();
+    let accepted = (0..500)
+        .filter(|_| {
+            let body = body().new_tree(&mut runner).expect("a body").current();
+            chat(&body).is_ok()
+        })
+        .count();
+    assert!((150..450).contains(&accepted), "{accepted} of 500 are accepted");
 }
 
 proptest! {
