@@ -136,10 +136,11 @@ impl LimitTree {
     pub fn admit(self: &Arc<Self>, ask: &Ask, now: Moment) -> Result<Admitted, Refusal> {
         let mut levels = self.room_for_levels();
         let mut holds = Holds::with_capacity(self.specs.len());
+        let too_large = self.too_large(ask);
         let mut state = self.lock();
         let at = now.max(state.latest);
         let judged = self.judge(&state, ask, at, now, &mut holds);
-        let veto = self.too_large(ask).or(judged);
+        let veto = too_large.or(judged);
         if let (Some(veto), Mode::Enforce) = (veto, self.mode) {
             self.copy_levels(&state, at, &mut levels);
             drop(state);

@@ -355,4 +355,36 @@ proptest! {
         prop_assert_eq!(tree.outstanding(), Outstanding::default());
         prop_assert!(tree.levels(Moment::from_nanos(now)).iter().all(|level| level.reserved == 0 && level.uncovered == 0));
     }
+    #[test]
+    fn a_shadow_plan_admits_all_and_never_goes_into_debt_by_admission(
+        limits in any_limits(), calls in prop::collection::vec((any_ask(), 0_u64..400, 0_u64..500), 1..60),
+    ) {
+        let tree = LimitTree::new(&PlanLimits { shadow: true, ..limits });
+        let mut open = Vec::new();
+        let mut now = 0;
+        for (ask, charge, pass) in calls {
+            now += pass * 1_000_000;
+            let at = Moment::from_nanos(now);
+            prop_assert!(tree.peek(charge, at).is_ok());
+            let before = tree.levels(at);
+            let admitted = tree.admit(&ask, at).unwrap();
+            for (before, after) in zip(&before, tree.levels(at)) {
+                prop_assert!(after.used <= before.used.max(after.quota.burst));
+                prop_assert!(after.used == before.used || before.used < after.quota.burst);
+            }
+            open.push(admitted);
+            if charge % 2 == 0 {
+                let partial = open.swap_remove(usize::try_from(pass).unwrap() % open.len());
+                let before = tree.levels(at);
+                let refused = partial.shadow_refused.is_some();
+                let settled = partial.reservation.settle(used(charge), at);
+                let rose = zip(&before, tree.levels(at)).any(|(before, after)| after.used > before.used);
+                prop_assert!(refused || !rose || settled.overrun > 0 || before.len() > 1);
+            }
+        }
+        prop_assert_eq!(tree.outstanding().reservations, open.len() as u64);
+        prop_assert_eq!(tree.in_flight() as usize, open.len());
+        drop(open);
+        prop_assert_eq!(tree.outstanding(), Outstanding::default());
+    }
 }
