@@ -77,7 +77,8 @@ where
     let place = Place { edge: Arc::clone(&edge), pulse: Arc::clone(&pulse), peer };
     let service = service_fn(move |request| stack::call(place.clone(), request));
     let mut http = http1::Builder::new();
-    // `half_close(false)`: a client that ends its sending side has hung up, and its call is dropped at once.
+    // hyper's own head timer is off, as it also ends idle connections; `pipeline_flush` stays off, as it would hold back an answer
+    // while a next request waits. `half_close(false)`: a client that ends its sending side has hung up, and its call is dropped at once.
     http.half_close(false).max_header_size(MAX_HEAD).max_buf_size(BUFFER);
     let mut connection = http.serve_connection(TokioIo::new(wire), service);
     let end = {
