@@ -30,10 +30,24 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const STREAMS: u32 = 100;
 
+/// What a connection runs over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Makes the coming close a reset. An HTTP/1.0 answer ends where the connection ends, so one that broke off would look
+    /// complete after an orderly close. Nothing to do where a close without farewell shows (TLS: no `close_notify`).
+    fn reset(&mut self) {}
+}
+
+impl Stream for tokio::net::TcpStream {
+    fn reset(&mut self) {
+        // Fails only on a socket that is gone already.
+        let _ = self.set_zero_linger();
+    }
+}
+
 /// Serves a stream to its end. What speaks TLS or comes over a Unix socket is served by the same words.
 pub async fn serve_stream<S, H>(mut stream: S, peer: SocketAddr, edge: Arc<Edge<H>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
     H: Handler,
 {
     let mut opening = Opening::default();
@@ -61,7 +75,7 @@ async fn too_late(drain: &Drain) {
 enum End {
     /// hyper is done with it: the last answer is written.
     Answered,
-    /// The client is gone, or an answer broke off: to be dropped as it is.
+    /// The client is gone, time is up, or an answer failed: to be dropped as it is.
     Broken,
     /// The client kept us waiting.
     Late(Verdict),
@@ -69,7 +83,7 @@ enum End {
 
 async fn serve_http1<S, H>(stream: S, opening: Opening, peer: SocketAddr, edge: Arc<Edge<H>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
     H: Handler,
 {
     let pulse = Arc::new(Pulse::new(Protocol::Http1));
@@ -104,14 +118,17 @@ where
         .await
     };
     let mut wire = match end {
+        End::Broken if pulse.ends_with_connection() => return connection.into_parts().io.into_inner().reset(),
         End::Broken => return,
         End::Answered => connection.into_parts().io.into_inner(),
         End::Late(verdict) => {
             Counts::add(&edge.counts.timed_out);
-            if verdict == Verdict::Stalled {
-                return;
-            }
             let mut wire = connection.into_parts().io.into_inner();
+            if verdict == Verdict::Stalled {
+                return if pulse.ends_with_connection() {
+                    wire.reset()
+                };
+            }
             if verdict == Verdict::SlowHead {
                 let _ = tokio::time::timeout(LINGER, wire.refuse(ServerRefusal::RequestTimeout)).await;
             }
@@ -135,7 +152,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, most: u64)
 
 async fn serve_http2<S, H>(stream: S, opening: Opening, peer: SocketAddr, edge: Arc<Edge<H>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
     H: Handler,
 {
     let pulse = Arc::new(Pulse::new(Protocol::Http2));

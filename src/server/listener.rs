@@ -219,7 +219,9 @@ impl<H: Handler> Worker<H> {
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
         // Inherited on Linux; elsewhere not. A socket that refuses it is dead already.
-        let _ = if cfg!(target_os = "linux") { Ok(()) } else { stream.set_nodelay(true) };
+        if !cfg!(target_os = "linux") {
+            let _ = stream.set_nodelay(true);
+        }
         let seat = self.edge.drain.enter();
         if self.edge.drain.connections() > self.edge.settings.max_connections {
             self.turn_away(stream, seat);

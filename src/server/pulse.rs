@@ -39,6 +39,8 @@ pub(super) struct Pulse {
     blocked_since: AtomicU64,
     /// HTTP/1: the request body has not been read to its end.
     body_open: AtomicBool,
+    /// HTTP/1.0: the end of the answer is the end of the connection.
+    close_delimited: AtomicBool,
     /// HTTP/2: bytes that came in since a call, or a piece of one, last did.
     idle_bytes: AtomicU64,
     /// HTTP/2: one state per stream; see the constants above.
@@ -60,6 +62,7 @@ impl Pulse {
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
             body_open: AtomicBool::new(false),
+            close_delimited: AtomicBool::new(false),
             idle_bytes: AtomicU64::new(0),
             slots: (0..slots).map(|_| AtomicU64::new(FREE)).collect(),
         }
@@ -138,6 +141,15 @@ impl Pulse {
     /// Since when the socket takes nothing; zero while it does.
     pub(super) fn blocked_since(&self) -> u64 {
         self.blocked_since.load(Relaxed)
+    }
+
+    /// Whether the client takes an orderly close for the end of its answer.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.close_delimited.load(Relaxed)
+    }
+
+    pub(super) fn set_ends_with_connection(&self) {
+        self.close_delimited.store(true, Relaxed);
     }
 
     pub(super) fn body_open(&self) -> bool {

@@ -74,6 +74,9 @@ async fn answer<H: Handler>(
     let body = RequestBody::new(body, edge.settings.timeouts.body_idle, Arc::clone(&pulse));
     parts.extensions.clear();
     let version = parts.version;
+    if version == Version::HTTP_10 {
+        pulse.set_ends_with_connection();
+    }
     let mut response = match inspect(&parts, &edge.settings) {
         Ok(()) => {
             let handler = edge.handler.clone();

@@ -219,6 +219,8 @@ impl Rig {
     }
 }
 
+impl Stream for DuplexStream {}
+
 fn peer() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], 4711))
 }

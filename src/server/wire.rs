@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::ServerRefusal;
+use super::connection::Stream;
 use super::pulse::{Protocol, Pulse};
 
 /// The bytes with which a client says that it speaks HTTP/2 (RFC 9113 3.4).
@@ -81,6 +82,13 @@ pub(super) struct Wire<S> {
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, opening: Opening, pulse: Arc<Pulse>, render: Render) -> Self {
         Wire { stream, opening, pulse, render, replacing: None, waiting: false, ahead: BytesMut::new() }
+    }
+}
+
+impl<S: Stream> Wire<S> {
+    /// See [`Stream::reset`].
+    pub(super) fn reset(mut self) {
+        self.stream.reset();
     }
 }
 
