@@ -44,6 +44,9 @@ impl Stream for tokio::net::TcpStream {
     }
 }
 
+#[cfg(unix)]
+impl Stream for tokio::net::UnixStream {}
+
 /// Serves a stream to its end. What speaks TLS or comes over a Unix socket is served by the same words.
 pub async fn serve_stream<S, H>(mut stream: S, peer: SocketAddr, edge: Arc<Edge<H>>)
 where

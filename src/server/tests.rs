@@ -38,12 +38,17 @@ impl Tally {
     }
 
     async fn reaches(&self, count: usize) {
+        let patience = tokio::time::sleep(Duration::from_secs(200));
+        tokio::pin!(patience);
         loop {
             let changed = self.0.1.notified();
             if self.count() >= count {
                 return;
             }
-            changed.await;
+            tokio::select! {
+                () = changed => {}
+                () = &mut patience => panic!("{} instead of {count}", self.count()),
+            }
         }
     }
 }
