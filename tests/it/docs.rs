@@ -110,7 +110,7 @@ fn every_command_is_in_the_table() {
     let readme = text("README.md");
     for command in Cli::command().get_subcommands() {
         let name = command.get_name();
-        let told = [format!("`tollgate {name}"), format!("`tollgate [{name}]")];
+        let told = [format!("`tollgate {name}`"), format!("`tollgate {name} "), format!("`tollgate [{name}] ")];
         assert!(told.iter().any(|told| readme.contains(told)), "{name}");
     }
 }
