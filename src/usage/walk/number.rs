@@ -44,7 +44,7 @@ impl Walk {
         match (self.act, self.word.get()) {
             (Act::Count(field), Some(text)) => self.counts.set_scalar(field, text),
             (Act::Count(_), None) => self.counts.note(Anomaly::TooLarge),
-            (Act::Created, text) => self.found.created = text.and_then(leading_digits).or(self.found.created),
+            (Act::Created, text) => self.found.created = self.found.created.or(text.and_then(leading_digits)),
             (Act::Sequence, text) => {
                 if let Some(number) = text.and_then(sequence) {
                     self.found.sequence = Some(number);

@@ -99,3 +99,18 @@ fn the_short_cut_reads_what_it_was_made_for() {
         assert_eq!(events.read_by_template(other.as_bytes()), None, "{base}");
     }
 }
+
+#[test]
+fn an_event_that_says_more_than_its_varying_places_is_no_template() {
+    let content = r#"data: {"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}"#;
+    let chunk = r#"data: {"choices":[],"usage":{"prompt_tokens":2}}"#;
+    let seen = keep(Dialect::Chat, format!("{content}\n\n{chunk}\n\n{content}\n\n").as_bytes());
+    assert_eq!((seen.usage, seen.text), (Some(usage(1, 0)), 2));
+    let created =
+        |at: u32, kind: &str| format!("data: {{\"type\":\"{kind}\",\"response\":{{\"created_at\":{at}}}}}\n\n");
+    let stream =
+        [created(1, "response.created"), created(2, "response.completed"), created(1, "response.created")].concat();
+    let seen = keep(Dialect::Responses, stream.as_bytes());
+    assert_eq!(seen, by_walk(Dialect::Responses, stream.as_bytes()));
+    assert_eq!((seen.created, seen.events), (Some(1), 3));
+}
