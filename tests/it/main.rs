@@ -5,4 +5,8 @@
 
 mod support;
 
+mod broken_answers;
+mod bytes;
 mod harness;
+mod headers;
+mod metering;

@@ -104,3 +104,9 @@ pub(crate) async fn collect(mut body: Incoming) -> (Vec<u8>, Option<hyper::Error
         }
     }
 }
+
+/// Whether an answer ended because its stream was reset, and not its connection.
+pub(crate) fn is_reset(error: &hyper::Error) -> bool {
+    let text = format!("{error:?}");
+    text.contains("Reset(StreamId(") && text.contains("Remote")
+}
