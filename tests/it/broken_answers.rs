@@ -243,14 +243,28 @@ async fn an_upstream_that_cannot_be_reached_is_a_503_and_costs_nothing() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap();
     drop(listener);
-    let config = standard(&upstream).replace(&upstream.address.to_string(), &nobody.to_string());
+    let config = format!(
+        "{}[upstreams.gone]\nprovider = \"compatible\"\nbase_url = \"http://{nobody}/v1\"\ncredential = \"none\"\n\
+         [[routes]]\nmodels = [\"m\"]\nto = [\"gone\"]\n",
+        standard(&upstream)
+    );
     let gateway = TestGateway::start(&config);
+    // What a bucket gives back is measured in whole calls, so one that is not brand new shows it to the call.
+    upstream.push(Script::json(200, fixture("chat_response.json")));
+    assert_eq!(gateway.post("/v1/chat/completions", CHAT.replace("\"m\"", "\"other\"")).await.status(), 200);
+    gateway.records(1).await;
+    let levels = || [Kind::Requests, Kind::Tokens].map(|kind| gateway.level("acme", kind));
+    assert_eq!(levels(), [1, 26]);
+
     let answer = gateway.post("/v1/chat/completions", CHAT).await;
     assert_eq!((answer.status(), &*answer.code()), (503, "upstream_unavailable"));
     assert_eq!(answer.header("x-should-retry"), None, "nothing was sent, so a client may try again");
-    gateway.records(1).await;
-    assert_eq!(gateway.level("acme", Kind::Requests), 0, "the request is given back too");
-    let books = books(gateway, 0).await;
-    assert_eq!(books.record["outcome"], "upstream_error");
-    assert_eq!((books.input, books.output), (0, 0));
+    let record = gateway.records(2).await.remove(1);
+    assert_eq!(record["outcome"], "upstream_error");
+    assert_eq!(record["upstream"], "gone");
+    assert_eq!(record["input_tokens"].as_u64().unwrap_or(0) + record["output_tokens"].as_u64().unwrap_or(0), 0);
+    assert_eq!(levels(), [1, 26], "the request is given back too");
+    assert_eq!(gateway.metric("tollgate_in_flight", &[]).await, 0.0);
+    assert_eq!(gateway.metric("tollgate_reservations", &[]).await, 0.0);
+    assert_eq!(gateway.shut_down().await.len(), 2);
 }

@@ -56,7 +56,9 @@ pub(crate) async fn books(gateway: TestGateway, requests: u64) -> Books {
     }
     let estimated = sum(&metrics, "tollgate_usage_estimated_total", &[]);
     assert_eq!(estimated, f64::from(record["usage_source"] == "estimated"), "{record}");
-    assert_eq!(gateway.level("acme", Kind::Tokens), input + output, "{record}");
+    // Limits give back whole tokens: of a bucket that was full before, time has already returned a part of one.
+    let (level, charged) = (gateway.level("acme", Kind::Tokens), input + output);
+    assert!(level == charged || (charged == 0 && level == 1), "{level} of {record}");
     assert_eq!(gateway.level("acme", Kind::Requests), requests, "{record}");
     assert_eq!(sum(&metrics, "tollgate_upstream_in_flight", &[]), 0.0);
     assert_eq!(gateway.shut_down().await, std::slice::from_ref(&record), "exactly one record");
