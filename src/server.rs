@@ -26,7 +26,7 @@ mod wire;
 mod tests;
 
 pub use body::{CallBody, RequestBody, RequestBodyError};
-pub use connection::serve_stream;
+pub use connection::{Stream, serve_stream};
 pub use drain::Drain;
 pub use listener::{Listener, Serving, serve};
 pub use stack::Edge;

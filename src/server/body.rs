@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::Counts;
-use super::pulse::{CallGuard, Pulse};
+use super::pulse::{CallGuard, Protocol, Pulse};
 
 /// The body of a request. Trailers are dropped; a client that sends nothing for [`super::Timeouts::body_idle`] while someone
 /// waits for it is given up.
@@ -29,7 +29,7 @@ pub struct RequestBody {
     /// Made when the first frame has to be waited for, then only ever moved.
     timer: Option<Pin<Box<Sleep>>>,
     waiting_since: Option<Instant>,
-    pulse: Option<Arc<Pulse>>,
+    pulse: Arc<Pulse>,
     failed: bool,
 }
 
@@ -48,16 +48,17 @@ pub enum RequestBodyError {
 }
 
 impl RequestBody {
-    /// `pulse` is told when the body has been read to its end (HTTP/1 only).
-    pub(super) fn new(inner: Incoming, idle: Duration, pulse: Option<Arc<Pulse>>) -> Self {
+    /// `pulse` is told of every frame, and when the body has been read to its end.
+    pub(super) fn new(inner: Incoming, idle: Duration, pulse: Arc<Pulse>) -> Self {
         let body = RequestBody { inner, idle, timer: None, waiting_since: None, pulse, failed: false };
         body.note_open(!body.inner.is_end_stream());
         body
     }
 
     fn note_open(&self, open: bool) {
-        if let Some(pulse) = &self.pulse {
-            pulse.set_body_open(open);
+        // An HTTP/2 stream ends by itself; its connection does not depend on it.
+        if self.pulse.protocol == Protocol::Http1 {
+            self.pulse.set_body_open(open);
         }
     }
 
@@ -94,6 +95,7 @@ impl Body for RequestBody {
             match Pin::new(&mut me.inner).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                     me.waiting_since = None;
+                    me.pulse.moved();
                     if me.inner.is_end_stream() {
                         me.note_open(false);
                     }

@@ -30,10 +30,27 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const STREAMS: u32 = 100;
 
+/// What a connection runs over.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Makes the coming close a reset. An HTTP/1.0 answer ends where the connection ends, so one that broke off would look
+    /// complete after an orderly close. Nothing to do where a close without farewell shows (TLS: no `close_notify`).
+    fn reset(&mut self) {}
+}
+
+impl Stream for tokio::net::TcpStream {
+    fn reset(&mut self) {
+        // Fails only on a socket that is gone already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+#[cfg(unix)]
+impl Stream for tokio::net::UnixStream {}
+
 /// Serves a stream to its end. What speaks TLS or comes over a Unix socket is served by the same words.
 pub async fn serve_stream<S, H>(mut stream: S, peer: SocketAddr, edge: Arc<Edge<H>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
     H: Handler,
 {
     let mut opening = Opening::default();
@@ -61,7 +78,7 @@ async fn too_late(drain: &Drain) {
 enum End {
     /// hyper is done with it: the last answer is written.
     Answered,
-    /// The client is gone, or an answer broke off: to be dropped as it is.
+    /// The client is gone, time is up, or an answer failed: to be dropped as it is.
     Broken,
     /// The client kept us waiting.
     Late(Verdict),
@@ -69,7 +86,7 @@ enum End {
 
 async fn serve_http1<S, H>(stream: S, opening: Opening, peer: SocketAddr, edge: Arc<Edge<H>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
     H: Handler,
 {
     let pulse = Arc::new(Pulse::new(Protocol::Http1));
@@ -77,7 +94,8 @@ where
     let place = Place { edge: Arc::clone(&edge), pulse: Arc::clone(&pulse), peer };
     let service = service_fn(move |request| stack::call(place.clone(), request));
     let mut http = http1::Builder::new();
-    // `half_close(false)`: a client that ends its sending side has hung up, and its call is dropped at once.
+    // hyper's own head timer is off, as it also ends idle connections; `pipeline_flush` stays off, as it would hold back an answer
+    // while a next request waits. `half_close(false)`: a client that ends its sending side has hung up, and its call is dropped at once.
     http.half_close(false).max_header_size(MAX_HEAD).max_buf_size(BUFFER);
     let mut connection = http.serve_connection(TokioIo::new(wire), service);
     let end = {
@@ -103,14 +121,17 @@ where
         .await
     };
     let mut wire = match end {
+        End::Broken if pulse.ends_with_connection() => return connection.into_parts().io.into_inner().reset(),
         End::Broken => return,
         End::Answered => connection.into_parts().io.into_inner(),
         End::Late(verdict) => {
             Counts::add(&edge.counts.timed_out);
-            if verdict == Verdict::Stalled {
-                return;
-            }
             let mut wire = connection.into_parts().io.into_inner();
+            if verdict == Verdict::Stalled {
+                return if pulse.ends_with_connection() {
+                    wire.reset()
+                };
+            }
             if verdict == Verdict::SlowHead {
                 let _ = tokio::time::timeout(LINGER, wire.refuse(ServerRefusal::RequestTimeout)).await;
             }
@@ -134,7 +155,7 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, most: u64)
 
 async fn serve_http2<S, H>(stream: S, opening: Opening, peer: SocketAddr, edge: Arc<Edge<H>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Stream,
     H: Handler,
 {
     let pulse = Arc::new(Pulse::new(Protocol::Http2));

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,6 +23,10 @@ use super::{Counts, Handler, ServerRefusal, Settings};
 
 /// Connections that the kernel keeps for us until we accept them.
 const BACKLOG: i32 = 4096;
+/// A client that sends nothing for so long is asked by its kernel whether it is still there,
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+/// and so often again, until the kernel gives it up (Linux: after nine).
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// How long accepting pauses when the process is out of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a connection that is turned away may take to read why.
@@ -45,6 +49,10 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        // Accepted sockets inherit both. Without the first, Nagle's algorithm holds back streamed events; the second notices
+        // clients that vanished without a word while their call waits.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY))?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         Ok(Listener(socket.into()))
@@ -210,8 +218,10 @@ impl<H: Handler> Worker<H> {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        // Without it Nagle's algorithm holds back streamed events. A socket that refuses it is dead already.
-        let _ = stream.set_nodelay(true);
+        // Inherited on Linux; elsewhere not. A socket that refuses it is dead already.
+        if !cfg!(target_os = "linux") {
+            let _ = stream.set_nodelay(true);
+        }
         let seat = self.edge.drain.enter();
         if self.edge.drain.connections() > self.edge.settings.max_connections {
             self.turn_away(stream, seat);
@@ -257,6 +267,16 @@ fn is_exhausted(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_do_not_hold_back_events_and_are_probed() {
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let listener = TcpListener::from_std(listener.into_std()).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert!(stream.nodelay().unwrap() || !cfg!(target_os = "linux"));
+        assert!(socket2::SockRef::from(&stream).keepalive().unwrap() || !cfg!(target_os = "linux"));
+    }
 
     #[test]
     fn only_want_of_descriptors_or_memory_pauses_accepting() {

@@ -11,6 +11,10 @@ use tokio::time::Instant;
 /// Streams of one HTTP/2 connection that are watched one by one: the 100 we allow, and some that end late.
 const SLOTS: usize = 128;
 
+/// What an HTTP/2 client may send while no call moves (bytes): an upload that was refused may fill the connection's window of
+/// 1 MiB once more before the client hears of it.
+const FLOOD: u64 = 2 * 1024 * 1024;
+
 const FREE: u64 = 0;
 const ACTIVE: u64 = 1;
 const HANDED: u64 = 2;
@@ -35,6 +39,10 @@ pub(super) struct Pulse {
     blocked_since: AtomicU64,
     /// HTTP/1: the request body has not been read to its end.
     body_open: AtomicBool,
+    /// HTTP/1.0: the end of the answer is the end of the connection.
+    close_delimited: AtomicBool,
+    /// HTTP/2: bytes that came in since a call, or a piece of one, last did.
+    idle_bytes: AtomicU64,
     /// HTTP/2: one state per stream; see the constants above.
     slots: Box<[AtomicU64]>,
 }
@@ -54,6 +62,8 @@ impl Pulse {
             head_since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(0),
             body_open: AtomicBool::new(false),
+            close_delimited: AtomicBool::new(false),
+            idle_bytes: AtomicU64::new(0),
             slots: (0..slots).map(|_| AtomicU64::new(FREE)).collect(),
         }
     }
@@ -69,10 +79,30 @@ impl Pulse {
         self.origin + after
     }
 
-    /// Bytes came in. Between calls they are the head of the next one.
-    pub(super) fn read(&self) {
-        if self.calls.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 && self.protocol == Protocol::Http1 {
-            self.head_since.store(self.now(), Relaxed);
+    /// So many bytes came in. In HTTP/1, between calls, they are the head of the next one.
+    pub(super) fn read(&self, count: usize) {
+        match self.protocol {
+            Protocol::Http1 => {
+                if self.calls.load(Relaxed) == 0 && self.head_since.load(Relaxed) == 0 {
+                    self.head_since.store(self.now(), Relaxed);
+                }
+            }
+            Protocol::Http2 => {
+                self.idle_bytes.fetch_add(u64::try_from(count).unwrap_or(u64::MAX), Relaxed);
+            }
+        }
+    }
+
+    /// Whether an HTTP/2 client has sent more than any orderly one does while no call moves: PINGs, SETTINGS, priorities,
+    /// none of which the library limits.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.idle_bytes.load(Relaxed) > FLOOD
+    }
+
+    /// A piece of a call went in or out.
+    pub(super) fn moved(&self) {
+        if self.protocol == Protocol::Http2 {
+            self.idle_bytes.store(0, Relaxed);
         }
     }
 
@@ -113,6 +143,15 @@ impl Pulse {
         self.blocked_since.load(Relaxed)
     }
 
+    /// Whether the client takes an orderly close for the end of its answer.
+    pub(super) fn ends_with_connection(&self) -> bool {
+        self.close_delimited.load(Relaxed)
+    }
+
+    pub(super) fn set_ends_with_connection(&self) {
+        self.close_delimited.store(true, Relaxed);
+    }
+
     pub(super) fn body_open(&self) -> bool {
         self.body_open.load(Relaxed)
     }
@@ -142,6 +181,7 @@ impl Pulse {
         self.calls.fetch_add(1, Relaxed);
         self.served.store(true, Relaxed);
         self.head_since.store(0, Relaxed);
+        self.moved();
         let slot = self.slots.iter().position(|slot| slot.compare_exchange(FREE, ACTIVE, Relaxed, Relaxed).is_ok());
         CallGuard { pulse: Arc::clone(self), slot }
     }
@@ -163,6 +203,7 @@ impl CallGuard {
     /// A frame was handed out, and the client has to make room before the next is asked for.
     pub(super) fn handed(&self) {
         self.set(HANDED);
+        self.pulse.moved();
     }
 
     /// Whether the socket takes nothing at the moment (HTTP/1 only: there the connection polls the body again itself).
@@ -195,12 +236,12 @@ mod tests {
     async fn bytes_between_calls_begin_a_head_and_a_call_ends_it() {
         let pulse = Arc::new(Pulse::new(Protocol::Http1));
         tokio::time::advance(Duration::from_millis(40)).await;
-        pulse.read();
+        pulse.read(1);
         tokio::time::advance(Duration::from_millis(40)).await;
-        pulse.read();
+        pulse.read(1);
         assert_eq!(pulse.head_since(), 41, "the first byte counts");
         let call = pulse.begin();
-        pulse.read();
+        pulse.read(1);
         assert_eq!((pulse.head_since(), pulse.calls()), (0, 1), "bytes of a body begin no head");
         drop(call);
         assert_eq!((pulse.idle_since(), pulse.calls()), (81, 0));

@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use super::body::{BoxError, CallBody, RequestBody, count_of_panics};
 use super::drain::{Drain, Stage};
 use super::guard;
-use super::pulse::{CallGuard, Protocol, Pulse};
+use super::pulse::{CallGuard, Pulse};
 use super::wire::Render;
 use super::{Counts, Handler, ServerRefusal, Settings};
 
@@ -71,10 +71,12 @@ async fn answer<H: Handler>(
 ) -> Response<CallBody<H::Body>> {
     let Place { edge, pulse, peer } = place;
     let (mut parts, body) = request.into_parts();
-    let one_at_a_time = pulse.protocol == Protocol::Http1;
-    let body = RequestBody::new(body, edge.settings.timeouts.body_idle, one_at_a_time.then(|| Arc::clone(&pulse)));
+    let body = RequestBody::new(body, edge.settings.timeouts.body_idle, Arc::clone(&pulse));
     parts.extensions.clear();
     let version = parts.version;
+    if version == Version::HTTP_10 {
+        pulse.set_ends_with_connection();
+    }
     let mut response = match inspect(&parts, &edge.settings) {
         Ok(()) => {
             let handler = edge.handler.clone();

@@ -38,12 +38,17 @@ impl Tally {
     }
 
     async fn reaches(&self, count: usize) {
+        let patience = tokio::time::sleep(Duration::from_secs(200));
+        tokio::pin!(patience);
         loop {
             let changed = self.0.1.notified();
             if self.count() >= count {
                 return;
             }
-            changed.await;
+            tokio::select! {
+                () = changed => {}
+                () = &mut patience => panic!("{} instead of {count}", self.count()),
+            }
         }
     }
 }
@@ -218,6 +223,8 @@ impl Rig {
         read_to_end(&mut client).await
     }
 }
+
+impl Stream for DuplexStream {}
 
 fn peer() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], 4711))

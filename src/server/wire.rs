@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::ServerRefusal;
+use super::connection::Stream;
 use super::pulse::{Protocol, Pulse};
 
 /// The bytes with which a client says that it speaks HTTP/2 (RFC 9113 3.4).
@@ -81,6 +82,13 @@ pub(super) struct Wire<S> {
 impl<S> Wire<S> {
     pub(super) fn new(stream: S, opening: Opening, pulse: Arc<Pulse>, render: Render) -> Self {
         Wire { stream, opening, pulse, render, replacing: None, waiting: false, ahead: BytesMut::new() }
+    }
+}
+
+impl<S: Stream> Wire<S> {
+    /// See [`Stream::reset`].
+    pub(super) fn reset(mut self) {
+        self.stream.reset();
     }
 }
 
@@ -191,8 +199,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
         let outcome =
             if buf.remaining() > 0 { Pin::new(&mut me.stream).poll_read(cx, buf) } else { Poll::Ready(Ok(())) };
         me.waiting = outcome.is_pending();
-        if buf.filled().len() > before {
-            me.pulse.read();
+        let count = buf.filled().len().saturating_sub(before);
+        if count > 0 {
+            me.pulse.read(count);
+            if me.pulse.is_flooded() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
             return Poll::Ready(Ok(()));
         }
         outcome
@@ -267,6 +279,27 @@ mod tests {
         assert_eq!(spoken(&[b"P", b"OST / HTTP/1.1\r\n"]).await.0, Spoken::Http1);
         assert_eq!(spoken(&[b"PRI * HTTP/1.1\r\n\r\nSM\r\n\r\n"]).await.0, Spoken::Http1);
         assert_eq!(spoken(&[]).await, (Spoken::Nothing, 0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_spoken_does_not_depend_on_how_the_bytes_arrive(
+            same in 0_usize..=24,
+            rest in proptest::collection::vec(proptest::num::u8::ANY, 0..30),
+            portion in 1_usize..30,
+        ) {
+            let bytes = [&PREFACE[..same], &rest].concat();
+            let expected = if bytes.starts_with(PREFACE) {
+                Spoken::Http2
+            } else if PREFACE.starts_with(&bytes) {
+                Spoken::Nothing
+            } else {
+                Spoken::Http1
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let pieces: Vec<&[u8]> = bytes.chunks(portion).collect();
+            proptest::prop_assert_eq!(runtime.block_on(spoken(&pieces)).0, expected);
+        }
     }
 
     #[test]

@@ -48,6 +48,15 @@ async fn a_broken_answer_does_not_end_cleanly() {
 }
 
 #[tokio::test]
+async fn what_came_before_the_break_still_goes_out_to_a_slow_reader() {
+    let rig = Rig::new();
+    let mut client = rig.connect(8);
+    client.write_all(get("/breaks").as_bytes()).await.unwrap();
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.contains("5\r\nfirst\r\n") && !answer.contains("0\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_panic_costs_its_own_call_only() {
     let rig = Rig::new();
     let answer = rig.exchange((get("/panic") + &last_get("/after")).as_bytes()).await;

@@ -144,3 +144,27 @@ async fn a_drain_sends_goaway_and_lets_streams_end() {
     assert_eq!(draining.await.unwrap(), super::super::drain::Outcome::Finished);
     drop(connection);
 }
+
+#[tokio::test]
+async fn a_flood_of_pings_ends_the_connection() {
+    let rig = Rig::new();
+    let (mut reader, mut writer) = tokio::io::split(rig.connect(1 << 16));
+    let sink = tokio::spawn(async move { read_to_end(&mut reader).await });
+    writer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let pings = b"\0\0\x08\x06\0\0\0\0\0abcdefgh".repeat(1000);
+    let mut sent = 0;
+    while sent < 10_000_000 && writer.write_all(&pings).await.is_ok() {
+        sent += pings.len();
+    }
+    assert!((2_000_000..3_000_000).contains(&sent), "cut after {sent} bytes");
+    sink.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_larger_than_any_flood_passes() {
+    let rig = Rig::new();
+    let (mut client, _connection) = client(&rig).await;
+    let body = http_body_util::Either::Left(Full::new(Bytes::from(vec![b'x'; 6_000_000])));
+    let response = client.send_request(Request::post("http://a/echo").body(body).unwrap()).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 6_000_000);
+}

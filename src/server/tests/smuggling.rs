@@ -104,3 +104,62 @@ async fn heads_beyond_the_limits_are_refused_in_the_usual_shape() {
     assert_eq!(verdict(&target(MAX_URI)).await, (vec![200, 200], 2));
     assert_eq!(verdict(&target(MAX_URI + 1)).await, (vec![414], 0));
 }
+
+/// Pieces of requests, good and bad, that any order of may come over the wire.
+const PIECES: [&str; 26] = [
+    "GET /x HTTP/1.1\r\n",
+    "POST /echo HTTP/1.1\r\n",
+    "POST /deny HTTP/1.0\r\n",
+    "get http://b/x HTTP/1.1\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "Host: a\r\n",
+    "Host: b/\r\n",
+    "Content-Length: 5\r\n",
+    "Content-Length: 0\r\n",
+    "Content-Length: 9999\r\n",
+    "Transfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: gzip\r\n",
+    "Content_Length: 5\r\n",
+    "Expect: 100-continue\r\n",
+    "Connection: close\r\n",
+    "Upgrade: h2c\r\n",
+    "X: \u{fc}\r\n",
+    "X : y\r\n",
+    "\r\n",
+    "\r\n\r\n",
+    "\n",
+    "5\r\nabcde\r\n",
+    "0\r\n\r\n",
+    "0\r\nHost: c\r\n\r\n",
+    "ffffffffffffffff\r\n",
+    "\0",
+];
+
+proptest::proptest! {
+    /// Whatever comes, in whatever portions: the connection ends within the timers, no task panics, every answer is whole, and no
+    /// call reaches the gateway after an answer that said that the connection closes.
+    #[test]
+    fn whatever_comes_the_connection_ends(
+        pieces in proptest::collection::vec(proptest::sample::select(&PIECES[..]), 1..14),
+        portion in 1_usize..40,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let rig = Rig::new();
+            let (ours, mut client) = tokio::io::duplex(1 << 16);
+            let serving = tokio::spawn(serve_stream(ours, peer(), Arc::clone(&rig.edge)));
+            for portion in pieces.concat().as_bytes().chunks(portion) {
+                if client.write_all(portion).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let answer = read_to_end(&mut client).await;
+            drop(client);
+            tokio::time::timeout(std::time::Duration::from_secs(200), serving).await.unwrap().unwrap();
+            let closing = answer.match_indices("connection: close").count();
+            assert!(closing <= 1, "an answer after the last one: {answer}");
+            assert_eq!(rig.counts.panics.load(Ordering::Relaxed), 0);
+        });
+    }
+}

@@ -148,3 +148,16 @@ fn a_drained_server_closes_its_port() {
     assert!(TcpStream::connect(live.address).is_err());
     live.serving.stop();
 }
+
+#[test]
+fn a_broken_http_1_0_answer_ends_in_a_reset() {
+    let live = Live::start(two_workers());
+    let mut stream = live.connect();
+    stream.write_all(b"GET /breaks HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let end = stream.read_to_end(&mut answer);
+    assert!(answer.ends_with(b"first"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert!(live.ask("GET /x HTTP/1.0\r\n\r\n").ends_with("GET /x"), "a whole answer ends in order");
+    live.stop();
+}
