@@ -2,6 +2,8 @@
 //!
 //! A cut is told inside the stream only at an event's end, and never looks like a whole answer.
 
+use std::ops::RangeInclusive;
+
 use serde_json::Value;
 use tollgate::limits::Kind;
 
@@ -44,11 +46,12 @@ fn assert_chat_error(added: &str, code: &str) {
     assert!(data["error"]["message"].is_string() && data["error"]["param"].is_null(), "{data}");
 }
 
-fn assert_broken(books: &Books, outcome: &str, output: u64) {
+/// `output` in tokens: what is seen, or what the upstream may have written unseen, at the 50 a second that are assumed at first.
+fn assert_broken(books: &Books, outcome: &str, output: RangeInclusive<u64>) {
     assert_eq!(books.record["outcome"], outcome, "{}", books.record);
     assert_eq!(books.record["usage_source"], "estimated", "{}", books.record);
     assert!((3..=5).contains(&books.input), "{}", books.record);
-    assert_eq!(books.output, output, "{}", books.record);
+    assert!(output.contains(&books.output), "{}", books.record);
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn a_cut_between_events_is_told_in_the_dialect_of_chat_and_the_end_is_uncl
             let answer = Answer { head, body: body.data, ended: Ended::Cut };
             assert_chat_error(added_error(&answer, passed), "upstream_protocol");
             assert!(!shown(&answer.body).contains("[DONE]"));
-            assert_broken(&books(gateway, 1).await, "upstream_truncated", 3);
+            assert_broken(&books(gateway, 1).await, "upstream_truncated", 3..=3);
         }
     }
 }
@@ -97,7 +100,7 @@ async fn a_cut_between_events_is_told_in_the_dialect_of_responses() {
     assert_eq!(data["response"]["id"], "resp_fx1");
     assert_eq!(data["response"]["status"], "failed");
     assert_eq!(data["response"]["error"]["code"], "upstream_protocol");
-    assert_broken(&books, "upstream_truncated", 3);
+    assert_broken(&books, "upstream_truncated", 3..=3);
 }
 
 #[tokio::test]
@@ -201,7 +204,7 @@ async fn an_upstream_that_falls_silent_in_a_stream_is_given_up_and_the_client_to
     assert_eq!(answer.ended, Ended::Cut);
     assert_chat_error(added_error(&answer, &passed), "upstream_timeout");
     upstream.closed_during(0).await;
-    assert_broken(&books(gateway, 1).await, "timeout", 3);
+    assert_broken(&books(gateway, 1).await, "timeout", 3..=3);
 }
 
 #[tokio::test]
@@ -214,7 +217,7 @@ async fn an_upstream_that_says_nothing_at_all_is_a_504() {
     assert_eq!(answer.header("x-tollgate-error"), Some("upstream_first_byte_timeout"));
     assert_eq!(answer.header("x-should-retry"), Some("false"), "it may have been worked on");
     upstream.closed_during(0).await;
-    assert_broken(&books(gateway, 1).await, "timeout", 0);
+    assert_broken(&books(gateway, 1).await, "timeout", 7..=499);
 }
 
 #[tokio::test]
@@ -224,7 +227,7 @@ async fn an_upstream_that_closes_without_an_answer_is_a_502_and_the_call_may_hav
         assert_eq!(answer.status(), 502, "{then:?}");
         assert_eq!(answer.code(), "upstream_protocol");
         assert_eq!(answer.header("x-should-retry"), Some("false"));
-        assert_broken(&books, "upstream_error", 0);
+        assert_broken(&books, "upstream_error", 1..=499);
     }
 }
 
@@ -233,7 +236,7 @@ async fn an_answer_that_is_not_http_is_a_502() {
     let script = Script::new().send("SSH-2.0-OpenSSH_9.6\r\n\r\n").then(Then::Close);
     let (answer, books) = called(standard, script, "/v1/chat/completions", CHAT).await;
     assert_eq!((answer.status(), &*answer.code()), (502, "upstream_protocol"));
-    assert_broken(&books, "upstream_error", 0);
+    assert_broken(&books, "upstream_error", 1..=499);
 }
 
 #[tokio::test]
@@ -264,7 +267,8 @@ async fn an_upstream_that_cannot_be_reached_is_a_503_and_costs_nothing() {
     assert_eq!(record["upstream"], "gone");
     assert_eq!(record["input_tokens"].as_u64().unwrap_or(0) + record["output_tokens"].as_u64().unwrap_or(0), 0);
     assert_eq!(levels(), [1, 26], "the request is given back too");
-    assert_eq!(gateway.metric("tollgate_in_flight", &[]).await, 0.0);
-    assert_eq!(gateway.metric("tollgate_reservations", &[]).await, 0.0);
+    for gauge in ["tollgate_in_flight", "tollgate_reservations", "tollgate_upstream_in_flight"] {
+        gateway.metric_becomes(gauge, &[], 0.0).await;
+    }
     assert_eq!(gateway.shut_down().await.len(), 2);
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod broken_answers;
 mod bytes;
+mod disconnect;
 mod harness;
 mod headers;
 mod metering;

@@ -86,6 +86,14 @@ impl Http2Client {
         within("an answer over HTTP/2", self.post(path, ClientBody::whole(body))).await.unwrap()
     }
 
+    /// A call that leaves no record, and its answer: all that was sent before it on this connection has been read then.
+    pub(crate) async fn probe(&self) {
+        let request = Request::get("http://gateway/v1/models").body(ClientBody::whole(b"")).unwrap();
+        let mut sender = self.sender.clone();
+        let answer = within("an answer over HTTP/2", sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.status(), 401, "it shows no key");
+    }
+
     /// Ends the whole connection, as a process that dies.
     pub(crate) async fn drop_connection(self) {
         self.driver.abort();
