@@ -189,14 +189,15 @@ async fn a_client_that_leaves_while_it_sends_never_reaches_an_upstream_and_pays_
     for how in WAYS {
         let upstream = MockUpstream::start().await;
         let gateway = TestGateway::over(&upstream);
+        // Held to the end: a body that ended would be a whole one.
+        let (pieces, body) = ClientBody::open();
         let client = if speaks_http2(how) {
             let client = Http2Client::connect(gateway.address()).await;
-            let (pieces, body) = ClientBody::open();
             let waiting = tokio::spawn(client.post(PATH, body));
             pieces.send(CALL.as_bytes()[..20].to_vec().into()).unwrap();
             // Frames of one connection are read in their order, so after this answer the call has begun.
             client.probe().await;
-            Client::Http2(client, Box::new((AbortOnDrop(waiting.abort_handle()), pieces)))
+            Client::Http2(client, Box::new(AbortOnDrop(waiting.abort_handle())))
         } else {
             let mut client = RawClient::connect(gateway.address()).await;
             let request = post(PATH, &[("expect", "100-continue")], CALL.as_bytes());
@@ -218,6 +219,7 @@ async fn a_client_that_leaves_while_it_sends_never_reaches_an_upstream_and_pays_
         }
         assert_eq!(upstream.connections(), 0, "{how:?}");
         assert_eq!(gateway.shut_down().await.len(), 1, "{how:?}");
+        drop(pieces);
     }
 }
 
@@ -239,7 +241,8 @@ async fn one_stream_that_is_reset_leaves_its_neighbours_on_the_connection_alone(
     let (_, error) = crate::support::http2::collect(staying.into_body()).await;
     assert!(error.is_none(), "{error:?}");
     let records = gateway.records(2).await;
-    let outcomes: Vec<&str> = records.iter().map(|record| record["outcome"].as_str().unwrap()).collect();
+    let mut outcomes: Vec<&str> = records.iter().map(|record| record["outcome"].as_str().unwrap()).collect();
+    outcomes.sort_unstable();
     assert_eq!(outcomes, ["client_gone", "ok"]);
     gateway.metric_becomes("tollgate_in_flight", &[], 0.0).await;
 }

@@ -77,8 +77,8 @@ impl Http2Client {
             .header("content-type", "application/json")
             .body(body)
             .unwrap();
-        let mut sender = self.sender.clone();
-        async move { sender.send_request(request).await }
+        // Queued now and not when it is first polled: calls go out in the order in which they were made.
+        self.sender.clone().send_request(request)
     }
 
     /// Posts and waits for the head of the answer.
