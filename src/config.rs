@@ -28,8 +28,8 @@ mod resolve;
 pub mod schema;
 mod series;
 
-use fault::{Collector, Complaint};
 pub use crate::tenant::directory::{KeySpec, TenantSpec};
+use fault::{Collector, Complaint};
 pub use fault::{Fault, Faults, Place};
 pub(crate) use redacted::url;
 pub use series::{SERIES, SeriesPer};
