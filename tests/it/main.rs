@@ -1,0 +1,8 @@
+//! Holds the whole gateway to its promises, from socket to socket: a real one, in front of an upstream that is scripted.
+//!
+//! Must not know how the gateway keeps them: what is asserted here are bytes on wires, records, metrics and levels.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod support;
+
+mod harness;
