@@ -5,5 +5,11 @@
 
 mod support;
 
+mod auth;
+mod drain;
+mod errors;
 mod harness;
+mod limits;
+mod series;
+mod smuggling;
 mod tidy;
