@@ -17,6 +17,8 @@ pub mod route;
 pub mod running;
 pub mod services;
 pub mod settle;
+#[cfg(test)]
+mod testing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
