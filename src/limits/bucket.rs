@@ -124,17 +124,17 @@ impl Bucket {
         Mark { tat: self.tat, returned: self.returned }
     }
 
-    /// Puts back those of `tokens` whole tokens that time has not returned already, and says how many they were.
+    /// Puts back what of `tokens` time has not returned already, to the tick, and says how many whole tokens that was.
     ///
-    /// With the TAT and S of the take: min(tokens, TAT − (S now − S then) − now).
+    /// With the TAT and S of the take: min(tokens, TAT − (S now − S then) − now). A part of a token goes back too: else a
+    /// call that was never sent would stay charged where a whole token takes an hour to refill.
     pub(super) fn give_back(&mut self, rate: &Rate, tokens: u64, taken: Mark, now: Moment) -> u64 {
         let since = self.returned.wrapping_sub(taken.returned);
         let left = taken.tat.saturating_sub(since).saturating_sub(rate.ticks(now));
-        let tokens = if left >= rate.weigh(tokens) { tokens } else { saturate(left / u128::from(rate.token)) };
-        let weight = rate.weigh(tokens);
+        let weight = left.min(rate.weigh(tokens));
         self.tat = self.tat.saturating_sub(weight);
         self.returned = self.returned.wrapping_add(weight);
-        tokens
+        saturate(weight / u128::from(rate.token))
     }
 }
 

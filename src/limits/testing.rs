@@ -137,9 +137,14 @@ impl ModelBucket {
         u64::try_from(self.burst() * self.weight / self.speed).unwrap()
     }
 
-    /// Whether `tokens` are within `burst + rate × nanos`.
-    pub(super) fn within(&self, tokens: i128, burst: i128, nanos: u64) -> bool {
-        tokens * self.weight <= burst * self.weight + i128::from(nanos) * self.speed
+    /// What tokens weigh in units of the level.
+    pub(super) fn units(&self, tokens: i128) -> i128 {
+        tokens * self.weight
+    }
+
+    /// Whether `units` are within `burst + rate × nanos`.
+    pub(super) fn within(&self, units: i128, burst: i128, nanos: u64) -> bool {
+        units <= burst * self.weight + i128::from(nanos) * self.speed
     }
 
     /// Whether `tokens` are more than what refills in `nanos`.
@@ -227,7 +232,7 @@ impl Model {
         self.open.push(holds);
     }
 
-    /// Ends a call: `used` says for each bucket what it used; `None`: it was dropped. Returns what each bucket got back.
+    /// Ends a call: `used` says for each bucket what it used; `None`: it was dropped. Returns what each bucket got back, in its units.
     pub(super) fn end(&mut self, which: usize, used: impl Fn(&ModelBucket, &ModelHold) -> i128) -> Vec<i128> {
         let ended = self.open.remove(which);
         let mut returned = Vec::new();
@@ -236,10 +241,10 @@ impl Model {
             bucket.uncovered -= hold.uncovered;
             bucket.reserved -= hold.taken;
             let unused = (hold.taken - used).max(0);
-            let back = unused.min(hold.left.max(0) / bucket.weight);
+            let back = bucket.units(unused).min(hold.left.max(0));
             let overrun = (used - hold.taken).max(0);
-            bucket.level += (overrun - back) * bucket.weight;
-            self.open.iter_mut().for_each(|holds| holds[index].left -= back * bucket.weight);
+            bucket.level += bucket.units(overrun) - back;
+            self.open.iter_mut().for_each(|holds| holds[index].left -= back);
             returned.push(back);
         }
         returned

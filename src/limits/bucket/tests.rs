@@ -190,3 +190,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_call_that_was_never_sent_leaves_a_slow_bucket_as_it_would_be_without_it() {
+    let rate = rate(24, Period::Day, 24);
+    let mut bucket = Bucket::default();
+    let taken = bucket.take(&rate, 1, at(0));
+    bucket.give_back(&rate, 1, taken, at(SECOND / 100));
+    assert_eq!(rate.remaining(bucket.level(&rate, at(SECOND / 100))), 24);
+}

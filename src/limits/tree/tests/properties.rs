@@ -10,7 +10,7 @@ use crate::limits::testing::{Model, Step, Verdict, any_ask, any_limits, any_quot
 #[derive(Clone, Copy, Debug)]
 struct Held {
     at: u64,
-    tokens: i128,
+    units: i128,
 }
 
 /// A call in flight.
@@ -115,8 +115,8 @@ impl World {
         self.model.take(ask);
         prop_assert_eq!(admitted.view, self.tree.view(self.moment()));
         let holds = self.model.open.last().unwrap();
-        for (held, hold) in zip(&mut self.held, holds) {
-            held.push(Held { at: self.now, tokens: hold.taken });
+        for ((held, hold), bucket) in zip(zip(&mut self.held, holds), &self.model.buckets) {
+            held.push(Held { at: self.now, units: bucket.units(hold.taken) });
         }
         self.sums[0] += admitted.reservation.tokens();
         self.ids.push(admitted.reservation.id());
@@ -130,7 +130,7 @@ impl World {
         for (bucket, held) in zip(&self.model.buckets, &self.held) {
             let mut sum = 0;
             for call in held.iter().rev() {
-                sum += call.tokens;
+                sum += call.units;
                 let burst = i128::from(bucket.quota.burst);
                 prop_assert!(
                     bucket.within(sum, burst, self.now - call.at),
@@ -158,7 +158,7 @@ impl World {
             Some(charge) => i128::from(charge.tokens),
         });
         for (held, returned) in zip(&mut self.held, returned) {
-            held[open.call].tokens -= returned;
+            held[open.call].units -= returned;
         }
         let settled = match charge {
             Some(charge) => open.reservation.settle(charge, self.moment()),
@@ -315,7 +315,8 @@ proptest! {
             let mut sum = 0;
             for &(start, tokens) in admitted[..=last].iter().rev() {
                 sum += tokens;
-                prop_assert!(bucket.within(sum, bound, end - start), "{sum} used from {start} to {end} of {quota:?}");
+                let is_within = bucket.within(bucket.units(sum), bound, end - start);
+                prop_assert!(is_within, "{sum} used from {start} to {end} of {quota:?}");
             }
         }
     }
