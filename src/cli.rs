@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Environment;
+use crate::simulator::faults;
 
 pub mod check;
 pub mod keys;
@@ -84,8 +85,8 @@ pub enum Command {
     /// Serve simulated OpenAI-style answers, for demos, staging and load tests
     ///
     /// Answers chat, completions, responses, embeddings and models, streamed or not, with token counts, from nothing but
-    /// the request: no key, no network. Faults are asked for by model name: sim/delay-2s, sim/status-429,
-    /// sim/cut-after-5, sim/no-usage, sim/slow-20ms. Every other model name answers at once.
+    /// the request: no key, no network. The names of models ask for delays and faults.
+    #[command(after_help = faults::help())]
     Simulate(SimulateArgs),
 }
 

@@ -180,7 +180,11 @@ where
         let view = self.shown_limits(&error, &mut call);
         let response = respond::failure(&error, &id, view.as_ref(), &self.services.random);
         let status = response.status().as_u16();
-        call.note(|facts| facts.status = status);
+        let length = response.body().size_hint().exact().unwrap_or(0);
+        call.note(|facts| {
+            facts.status = status;
+            facts.bytes_out = length;
+        });
         let outcome = error.outcome();
         call.end(match &error {
             GatewayError::CredentialRefused | GatewayError::Redirected => {

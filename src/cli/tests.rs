@@ -51,6 +51,17 @@ fn help_shows_examples_and_exit_codes() {
 }
 
 #[test]
+fn help_for_the_simulator_has_every_word_that_it_knows() {
+    use clap::CommandFactory;
+    let mut cli = <Cli as CommandFactory>::command();
+    let help = cli.find_subcommand_mut("simulate").unwrap().render_help().to_string();
+    for word in faults::WORDS {
+        let model = format!("{}{}", faults::PREFIX, word.written());
+        assert!(help.contains(&model) && help.contains("--listen"), "{model}\n{help}");
+    }
+}
+
+#[test]
 fn check_tells_what_the_shipped_file_means() {
     let (exit, out, err) = run(&["check", "--config", "config.toml"]);
     assert_eq!((exit, err.as_str()), (Some(Exit::Well), ""));

@@ -21,6 +21,7 @@ use super::resolved::{Attempt, Raised};
 use super::respond::{X_REQUEST_ID, X_TOLLGATE_REQUEST_ID, rate_limits};
 use super::settle::Ending;
 use crate::limits::View;
+use crate::simulator::SIMULATED;
 use crate::stream::{Boundary, Ended, Passed, Scanner, UsageChunk, ending};
 use crate::upstream::headers::clean_response;
 use crate::upstream::{UpstreamError, Waited};
@@ -64,6 +65,27 @@ enum Reader {
 
 /// Turns an upstream's reply into the client's response. `id` is ours; `view` shows the tenant's limits.
 pub fn meter<B>(
+    reply: Reply<B>,
+    mut call: Call,
+    flight: Flight,
+    id: HeaderValue,
+    view: &View,
+) -> Response<ResponseBody<B>>
+where
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    let simulated = call.facts().and_then(|facts| facts.matched.as_ref()).is_some_and(|matched| {
+        // An upstream's own header of this name never gets here: only we may say so.
+        matched.route.deployment.upstream.is_simulated()
+    });
+    let mut response = passed_on(reply, call, flight, id, view);
+    if simulated {
+        response.headers_mut().insert(SIMULATED, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn passed_on<B>(
     reply: Reply<B>,
     mut call: Call,
     flight: Flight,

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
@@ -375,45 +375,68 @@ fn retry_after(headers: &mut http::HeaderMap, wait: Duration) {
     }
 }
 
-/// Puts in the tenant's limits, in OpenAI's formats.
+/// Puts in the tenant's limits, in OpenAI's formats. All values are cut from one buffer.
 pub fn rate_limits(headers: &mut http::HeaderMap, view: &View) {
+    let mut text = BytesMut::with_capacity(96);
+    let mut show = |shown: &Shown, [limit, remaining, reset]: [HeaderName; 3]| {
+        put(headers, limit, &mut text, |text| push_number(text, u128::from(shown.limit)));
+        put(headers, remaining, &mut text, |text| push_number(text, u128::from(shown.remaining)));
+        put(headers, reset, &mut text, |text| push_duration(text, shown.reset));
+    };
     if let Some(shown) = &view.requests {
-        show(headers, shown, [LIMIT_REQUESTS, REMAINING_REQUESTS, RESET_REQUESTS]);
+        show(shown, [LIMIT_REQUESTS, REMAINING_REQUESTS, RESET_REQUESTS]);
     }
     if let Some(shown) = &view.tokens {
-        show(headers, shown, [LIMIT_TOKENS, REMAINING_TOKENS, RESET_TOKENS]);
+        show(shown, [LIMIT_TOKENS, REMAINING_TOKENS, RESET_TOKENS]);
     }
 }
 
-fn show(headers: &mut http::HeaderMap, shown: &Shown, [limit, remaining, reset]: [HeaderName; 3]) {
-    headers.insert(limit, HeaderValue::from(shown.limit));
-    headers.insert(remaining, HeaderValue::from(shown.remaining));
-    if let Ok(text) = HeaderValue::try_from(go_duration(shown.reset)) {
-        headers.insert(reset, text);
+fn put(headers: &mut http::HeaderMap, name: HeaderName, text: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
+    write(text);
+    if let Ok(value) = HeaderValue::from_maybe_shared(text.split().freeze()) {
+        headers.insert(name, value);
     }
+}
+
+fn push_number(text: &mut BytesMut, number: u128) {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// A duration as OpenAI writes it, rounded up to milliseconds: `0s`, `174ms`, `9.816s`, `6m0s`, `1h0m5s` (4-wire-contract.md 5).
 #[must_use]
 pub fn go_duration(wait: Duration) -> String {
+    let mut text = BytesMut::new();
+    push_duration(&mut text, wait);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn push_duration(text: &mut BytesMut, wait: Duration) {
     let millis = wait.as_nanos().div_ceil(1_000_000);
     if millis == 0 {
-        return "0s".to_owned();
+        return text.extend_from_slice(b"0s");
     }
     if millis < 1_000 {
-        return format!("{millis}ms");
+        push_number(text, millis);
+        return text.extend_from_slice(b"ms");
     }
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
-    let (seconds, rest) = (millis / 1_000 % 60, millis % 1_000);
-    let seconds = match rest {
-        0 => format!("{seconds}s"),
-        _ => format!("{}s", format!("{seconds}.{rest:03}").trim_end_matches('0')),
-    };
-    match (hours, minutes) {
-        (0, 0) => seconds,
-        (0, minutes) => format!("{minutes}m{seconds}"),
-        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+    if hours > 0 {
+        push_number(text, hours);
+        text.extend_from_slice(b"h");
     }
+    if hours > 0 || minutes > 0 {
+        push_number(text, minutes);
+        text.extend_from_slice(b"m");
+    }
+    push_number(text, millis / 1_000 % 60);
+    let rest = millis % 1_000;
+    if rest > 0 {
+        let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or(0));
+        let shown = if digits[2] != b'0' { 3 } else if digits[1] != b'0' { 2 } else { 1 };
+        text.extend_from_slice(b".");
+        text.extend_from_slice(&digits[..shown]);
+    }
+    text.extend_from_slice(b"s");
 }
 
 #[cfg(test)]

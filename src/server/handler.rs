@@ -24,8 +24,15 @@ where
 {
     type Body = ResponseBody<R>;
 
-    async fn handle(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<ResponseBody<R>> {
-        Gateway::handle(self, request, peer).await
+    /// One box a call: the server keeps a place for this future in every connection, also while it streams or idles, and
+    /// moves it about.
+    fn handle(
+        &self,
+        request: Request<RequestBody>,
+        peer: SocketAddr,
+    ) -> impl Future<Output = Response<ResponseBody<R>>> + Send {
+        let gateway = Arc::clone(self);
+        Box::pin(async move { Gateway::handle(&gateway, request, peer).await })
     }
 
     fn refuse(&self, refusal: ServerRefusal) -> Response<ResponseBody<R>> {

@@ -211,9 +211,30 @@ pub fn help() -> String {
     let mut text = format!("Models whose names begin with {PREFIX} ask for behaviour; join words with +, as in\n");
     let _ = writeln!(text, "{PREFIX}slow-20ms+no-usage. Any other name gives a normal answer.\n");
     for word in WORDS {
-        let _ = writeln!(text, "  {PREFIX}{:<22} {}", word.written(), word.does);
+        let mut named = word.written();
+        for line in wrapped(word.does) {
+            let prefix = if named.is_empty() { "    " } else { PREFIX };
+            let _ = writeln!(text, "  {prefix}{named:<22} {line}");
+            named.clear();
+        }
     }
     text
+}
+
+/// A text in lines that leave a terminal of 80 columns room for the words before them.
+fn wrapped(text: &str) -> Vec<String> {
+    const WIDTH: usize = 50;
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The words as a Markdown table, for the README.
@@ -288,6 +309,7 @@ mod tests {
             assert_eq!(behaviour == Behaviour::default(), word.stem == "plain", "{model}");
             assert!(help().contains(&model) && markdown().contains(&model), "{model}");
         }
+        assert!(help().lines().all(|line| line.len() < 80), "{}", help());
     }
 
     #[test]

@@ -53,19 +53,16 @@ impl Metrics {
     }
 
     /// A counter's handle; `labels` in the order of the definition.
-    #[must_use]
     pub fn counter(&self, definition: &Definition, labels: &[&str]) -> Counter {
         self.recorder.register_counter(&key(definition, labels), &METADATA)
     }
 
     /// A gauge's handle; `labels` in the order of the definition.
-    #[must_use]
     pub fn gauge(&self, definition: &Definition, labels: &[&str]) -> Gauge {
         self.recorder.register_gauge(&key(definition, labels), &METADATA)
     }
 
     /// A histogram's handle; `labels` in the order of the definition.
-    #[must_use]
     pub fn histogram(&self, definition: &Definition, labels: &[&str]) -> Histogram {
         self.recorder.register_histogram(&key(definition, labels), &METADATA)
     }

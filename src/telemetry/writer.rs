@@ -13,6 +13,9 @@ pub const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// How long lines gather before they are written together.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// Room that is kept between two batches.
+const KEPT_BYTES: usize = 512 * 1024;
+
 /// A handle for pushing lines; clones share one queue and one thread.
 #[derive(Clone)]
 pub struct LineWriter {
@@ -118,7 +121,7 @@ fn write_all(shared: &Shared, mut sink: impl Write) {
             shared.dropped.fetch_add(lines, Ordering::Relaxed);
         }
         batch.clear();
-        batch.shrink_to(64 * 1024);
+        batch.shrink_to(KEPT_BYTES);
         if last {
             shared.lock().written = true;
             shared.changed.notify_all();

@@ -6,10 +6,16 @@
 mod support;
 
 mod auth;
+mod broken_answers;
+mod bytes;
+mod disconnect;
+mod docs;
 mod drain;
 mod errors;
 mod harness;
+mod headers;
 mod limits;
+mod metering;
 mod series;
 mod smuggling;
 mod tidy;

@@ -29,6 +29,12 @@ class Foreign(unittest.TestCase):
         self.assertEqual((answer.usage.prompt_tokens, answer.usage.completion_tokens), (11, 17))
         self.assertTrue(answer._request_id)
 
+    def test_a_real_upstreams_answer_is_not_called_simulated(self):
+        messages = [{"role": "user", "content": "What is a toll?"}]
+        raw = client().chat.completions.with_raw_response.create(model="foreign", messages=messages)
+        self.assertNotIn("x-tollgate-simulated", raw.headers)
+        self.assertTrue(raw.headers["x-tollgate-request-id"])
+
     def test_a_stream_unasked_has_no_usage_chunk(self):
         chunks = list(ask("What is a toll?", stream=True))
         self.assertEqual(text_of(chunks), TOLL)

@@ -52,6 +52,14 @@ class Headers(unittest.TestCase):
             client().chat.completions.create(model="sim/status-429", messages=ASK)
         self.assertNotIn("x-tollgate-error", caught.exception.response.headers)
 
+    def test_a_simulated_answer_says_so(self):
+        for options in [{}, {"stream": True}]:
+            raw = client().chat.completions.with_raw_response.create(model="sim/plain", messages=ASK, **options)
+            self.assertEqual(raw.headers["x-tollgate-simulated"], "1")
+        with self.assertRaises(openai.InternalServerError) as caught:
+            client().chat.completions.create(model="sim/status-500", messages=ASK)
+        self.assertEqual(caught.exception.response.headers["x-tollgate-simulated"], "1")
+
 
 class Limits(unittest.TestCase):
     def test_a_429_tells_when_to_come_back_and_a_client_that_obeys_is_let_in(self):

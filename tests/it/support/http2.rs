@@ -77,13 +77,21 @@ impl Http2Client {
             .header("content-type", "application/json")
             .body(body)
             .unwrap();
-        let mut sender = self.sender.clone();
-        async move { sender.send_request(request).await }
+        // Queued now and not when it is first polled: calls go out in the order in which they were made.
+        self.sender.clone().send_request(request)
     }
 
     /// Posts and waits for the head of the answer.
     pub(crate) async fn call(&self, path: &str, body: &[u8]) -> Response<Incoming> {
         within("an answer over HTTP/2", self.post(path, ClientBody::whole(body))).await.unwrap()
+    }
+
+    /// A call that leaves no record, and its answer: all that was sent before it on this connection has been read then.
+    pub(crate) async fn probe(&self) {
+        let request = Request::get("http://gateway/v1/models").body(ClientBody::whole(b"")).unwrap();
+        let mut sender = self.sender.clone();
+        let answer = within("an answer over HTTP/2", sender.send_request(request)).await.unwrap();
+        assert_eq!(answer.status(), 401, "it shows no key");
     }
 
     /// Ends the whole connection, as a process that dies.
@@ -103,4 +111,10 @@ pub(crate) async fn collect(mut body: Incoming) -> (Vec<u8>, Option<hyper::Error
             Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().unwrap_or(&Bytes::new())),
         }
     }
+}
+
+/// Whether an answer ended because its stream was reset, and not its connection.
+pub(crate) fn is_reset(error: &hyper::Error) -> bool {
+    let text = format!("{error:?}");
+    text.contains("Reset(StreamId(") && text.contains("Remote")
 }
