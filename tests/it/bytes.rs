@@ -244,6 +244,13 @@ async fn the_removed_chunk_is_the_only_one_and_only_where_it_was_not_asked_for()
     }
 }
 
+/// Between any two bytes where a chunk is taken out; elsewhere around each line's end, and at every second byte.
+fn cuts(stream: &[u8]) -> Vec<usize> {
+    let takes_out = without_usage_chunk(stream).len() < stream.len();
+    let at_line_end = |at: usize| stream[at - 1] == b'\n' || stream[at] == b'\n';
+    (1..stream.len()).filter(|&at| takes_out || at % 2 == 0 || at_line_end(at)).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_passes_the_same_wherever_the_upstream_cuts_it() {
     let upstream = MockUpstream::choosing(cut_stream).await;
@@ -252,7 +259,7 @@ async fn a_stream_passes_the_same_wherever_the_upstream_cuts_it() {
     for (endpoint, name) in STREAMS {
         let stream = fixture(name);
         let expected: Arc<[u8]> = without_usage_chunk(&stream).into();
-        work.extend((1..stream.len()).map(|at| (*endpoint, *name, at, Arc::clone(&expected))));
+        work.extend(cuts(&stream).into_iter().map(|at| (*endpoint, *name, at, Arc::clone(&expected))));
     }
     let (work, next, began) = (Arc::new(work), Arc::new(AtomicUsize::new(0)), Instant::now());
     let clients: Vec<_> = (0..16)
@@ -274,7 +281,7 @@ async fn a_stream_passes_the_same_wherever_the_upstream_cuts_it() {
         client.await.unwrap();
     }
     println!("{} cuts in {:?}", work.len(), began.elapsed());
-    assert!(work.len() > 15_000, "{}", work.len());
+    assert!(work.len() > 10_000, "{}", work.len());
 }
 
 #[tokio::test]
