@@ -432,7 +432,13 @@ fn push_duration(text: &mut BytesMut, wait: Duration) {
     let rest = millis % 1_000;
     if rest > 0 {
         let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or(0));
-        let shown = if digits[2] != b'0' { 3 } else if digits[1] != b'0' { 2 } else { 1 };
+        let shown = if digits[2] != b'0' {
+            3
+        } else if digits[1] != b'0' {
+            2
+        } else {
+            1
+        };
         text.extend_from_slice(b".");
         text.extend_from_slice(&digits[..shown]);
     }
