@@ -133,7 +133,7 @@ impl Bench {
         Connection::open(self.gateway.address).await?.call(&call, Until::End).await?;
         let first = self.begun.elapsed().as_secs_f64() * 1e3;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let idle = proc::resident(self.gateway.id())? as f64 / 1024.0;
+        let idle = proc::resident(self.gateway.process.id())? as f64 / 1024.0;
         self.report.row("start to first answer, ms", ["–".to_owned(), format!("{first:.0}")]);
         self.report.row("resident when idle, MiB", ["–".to_owned(), format!("{idle:.1}")]);
         self.report.at_most("ms from start to the first answer, promised within 100", first, 500.0);
@@ -142,7 +142,7 @@ impl Bench {
     }
 
     async fn open_streams(&mut self) -> Fallible<()> {
-        let idle = proc::resident(self.gateway.id())?;
+        let idle = proc::resident(self.gateway.process.id())?;
         // Each takes two files of this process, its own and the upstream's.
         let number = STREAMS.min(proc::files_allowed().saturating_sub(200) / 2);
         let mut open = Vec::with_capacity(number);
@@ -156,7 +156,7 @@ impl Bench {
             open.push(connection);
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let each = proc::resident(self.gateway.id())?.saturating_sub(idle) as f64 / number as f64;
+        let each = proc::resident(self.gateway.process.id())?.saturating_sub(idle) as f64 / number as f64;
         self.report.row(&format!("{number} open streams over idle, KiB each"), ["–".to_owned(), format!("{each:.1}")]);
         self.report.at_most("KiB for an open stream, promised within 40", each, 80.0);
         let closed = Instant::now();
@@ -191,7 +191,7 @@ impl Bench {
                 connection.call(&call, Until::End).await?;
             }
         }
-        let before = proc::cpu(self.gateway.id())?;
+        let before = proc::cpu(self.gateway.process.id())?;
         for _ in 0..SINGLE / 50 {
             for (connection, times) in connections.iter_mut().zip(&mut times) {
                 for _ in 0..50 {
@@ -201,7 +201,7 @@ impl Bench {
                 }
             }
         }
-        let cpu = (proc::cpu(self.gateway.id())? - before).as_secs_f64() * 1e6 / SINGLE as f64;
+        let cpu = (proc::cpu(self.gateway.process.id())? - before).as_secs_f64() * 1e6 / SINGLE as f64;
         let [direct, through] = times.map(|mut times| percentile(&mut times, 0.5));
         let cells = [format!("{direct:.0}"), format!("{through:.0}"), format!("{cpu:.1} a call")];
         self.report.row("one call at a time, p50, µs", cells);
@@ -212,9 +212,9 @@ impl Bench {
     async fn load(&mut self, name: &str, call: &[u8], count: Count) -> Fallible<()> {
         let direct = load(self.upstream, call, LOAD / 2).await?;
         load(self.gateway.address, call, LOAD / 6).await?;
-        let before = proc::cpu(self.gateway.id())?;
+        let before = proc::cpu(self.gateway.process.id())?;
         let through = load(self.gateway.address, call, LOAD).await?;
-        let cpu = (proc::cpu(self.gateway.id())? - before).as_secs_f64() * 1e6 / through.number(count);
+        let cpu = (proc::cpu(self.gateway.process.id())? - before).as_secs_f64() * 1e6 / through.number(count);
         let unit = match count {
             Count::Calls => "a call",
             Count::Events => "an event",

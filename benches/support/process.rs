@@ -49,7 +49,8 @@ to = {{ file = "usage.jsonl" }}
 
 /// The gateway's process, with a folder of its own. Dropped, it is gone.
 pub(crate) struct Gateway {
-    process: Child,
+    /// What `/proc` can be asked for.
+    pub(crate) process: Child,
     folder: TempDir,
     /// Where it serves calls.
     pub(crate) address: SocketAddr,
@@ -123,11 +124,6 @@ impl Gateway {
         // What it says later must not fill the pipe.
         std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
         Ok(Gateway { process, folder, address, admin })
-    }
-
-    /// The number that `/proc` knows it by.
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
     }
 
     /// The whole lines of its usage records.
