@@ -74,10 +74,17 @@ fn its_commands_and_links_lead_to_files_that_exist() {
     let mut commands = 0;
     for block in blocks(&readme, "bash") {
         for line in block.lines() {
-            let mut words = line.split_whitespace();
+            let mut words = line.split_whitespace().skip_while(|word| word.contains('='));
             match (words.next(), words.next()) {
-                (Some("bash"), Some(script)) => assert!(root().join(script).is_file(), "{line}"),
+                (Some("bash" | "python3"), Some(script)) if !script.starts_with('-') => {
+                    assert!(root().join(script).is_file(), "{line}")
+                }
                 (Some("cargo"), Some("run")) => assert!(root().join("config.toml").is_file(), "{line}"),
+                (Some("cargo"), Some("bench")) => {
+                    let name = words.nth(1).unwrap_or_else(|| panic!("no bench is named: {line}"));
+                    assert!(root().join("benches").join(name).with_extension("rs").is_file(), "{line}");
+                }
+                (Some("cargo"), Some("build")) => assert!(line.contains("--release"), "{line}"),
                 (Some("cargo"), _) => panic!("a cargo command that this test does not know: {line}"),
                 _ => continue,
             }
