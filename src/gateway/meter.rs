@@ -306,7 +306,9 @@ where
         self.inner = None;
         let cut = match &mut self.reader {
             Reader::Stream(scanner, _) => {
-                let cut = scanner.ended() == Ended::Open && scanner.usage().is_none();
+                // Some upstreams never say [DONE]; that each choice was finished says as much. A usage does not: some
+                // report it on every chunk.
+                let cut = scanner.ended() == Ended::Open && !scanner.finished();
                 if !cut && let Some(rest) = scanner.finish() {
                     self.held.push(rest);
                 }

@@ -119,6 +119,13 @@ impl Scanner {
         self.events.ended
     }
 
+    /// Whether every choice that was seen was given a `finish_reason` (chat and completions): then the answer is whole,
+    /// also where the upstream never says `[DONE]`. Always false for Responses, whose last event says so itself.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.events.walk.found.progress.is_finished()
+    }
+
     /// Whether the upstream told of a failure inside the stream: an error event, `response.failed`, `error`.
     #[must_use]
     pub fn told_failure(&self) -> bool {

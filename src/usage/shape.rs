@@ -114,6 +114,10 @@ pub(crate) enum Act {
     Id,
     /// The response's creation time.
     Created,
+    /// Which choice this is.
+    Index,
+    /// Why a choice ended; null or empty while it goes on.
+    Finish,
     /// A string that differs from event to event and says nothing: padding.
     Pad,
     /// An error if it is not null.
@@ -211,6 +215,8 @@ fn choice(key: &[u8]) -> Act {
     match key {
         b"delta" | b"message" => Act::Enter(Node::Message),
         b"text" => Act::Text,
+        b"index" => Act::Index,
+        b"finish_reason" => Act::Finish,
         _ => Act::Skip,
     }
 }

@@ -14,6 +14,7 @@ pub(crate) mod number;
 pub(crate) mod text;
 mod word;
 
+use found::Choice;
 pub(crate) use found::{Choices, EventFound, Found, Kind, Mark, Varying};
 use word::{WORD, Word};
 
@@ -70,6 +71,7 @@ pub(crate) struct Walk {
     /// Open brackets of the value that is skipped.
     tree: u64,
     counts: Counts,
+    choice: Choice,
     word: Word,
     /// Bytes of the document before the slice in hand.
     base: u64,
@@ -94,6 +96,7 @@ impl Walk {
             depth: 0,
             tree: 0,
             counts: Counts::default(),
+            choice: Choice::default(),
             word: Word::new(),
             base: 0,
             marks: [Mark { what: Varying::Pad, start: 0, end: 0 }; MARKS],
@@ -201,17 +204,25 @@ impl Walk {
                 if open == b'[' {
                     self.act = node.element();
                 }
-                if node == Node::Usage {
-                    self.event.usage |= self.depth == 2;
-                    self.event.usage_anywhere = true;
-                    self.counts = Counts::default();
-                }
+                self.enter(node);
             }
             _ => {
                 self.note_misplaced();
                 self.tree = 1;
                 self.state = State::Tree;
             }
+        }
+    }
+
+    fn enter(&mut self, node: Node) {
+        match node {
+            Node::Usage => {
+                self.event.usage |= self.depth == 2;
+                self.event.usage_anywhere = true;
+                self.counts = Counts::default();
+            }
+            Node::Choice => self.choice = Choice::default(),
+            _ => {}
         }
     }
 
@@ -319,6 +330,7 @@ impl Walk {
                 self.found.usage = usage.or(self.found.usage);
                 self.found.anomalies.join(anomalies);
             }
+            Node::Choice => self.found.progress.note(self.choice),
             Node::Choices if self.event.choices == Choices::Unseen => self.event.choices = Choices::Empty,
             _ => {}
         }

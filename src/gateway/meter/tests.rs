@@ -259,12 +259,22 @@ async fn a_cut_inside_an_event_is_a_cut_without_a_word() {
 
 #[tokio::test]
 async fn a_stream_that_ends_before_its_end_is_not_laundered_into_a_whole_one() {
-    let first = STREAM.split_inclusive("\n\n").next().unwrap();
+    let events: Vec<&str> = STREAM.split_inclusive("\n\n").collect();
+    let with_usage = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"},\"finish_reason\":null}],\"usage\":{\"prompt_tokens\":21,\"completion_tokens\":4}}\n\n";
+    let second = "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"Hello\"}}]}\n\n";
     for (pieces, whole) in [
-        (vec![first], false),
+        (vec![events[0]], false),
         (vec![], false),
-        // Some upstreams never say [DONE]; the usage tells that the answer was whole.
-        (STREAM.split_inclusive("\n\n").take(3).collect(), true),
+        // Some upstreams never say [DONE]; that each choice has its reason to end tells that the answer is whole.
+        (events[..2].to_vec(), true),
+        (events[..3].to_vec(), true),
+        (vec![events[0], second, events[1]], false),
+        // A usage tells nothing: some report it all along.
+        (vec![with_usage], false),
+        (vec![with_usage, with_usage], false),
+        (vec![events[0], events[2]], false),
+        (vec![with_usage, events[1]], true),
+        (vec![events[0], events[3]], true),
     ] {
         let rig = Rig::new();
         let mut response = metered(&rig, stream(Scripted::text(&pieces), UsageChunk::Keep)).await;

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::usage::Anomaly;
 
+mod finish;
 mod strip;
 mod template;
 
@@ -13,6 +14,7 @@ pub(super) struct Seen {
     text: u64,
     events: u64,
     ended: Ended,
+    finished: bool,
     failure: bool,
     sequence: Option<u64>,
     id: Option<String>,
@@ -28,6 +30,7 @@ impl Seen {
             text: scanner.text_bytes(),
             events: scanner.events(),
             ended: scanner.ended(),
+            finished: scanner.finished(),
             failure: scanner.told_failure(),
             sequence: scanner.last_sequence(),
             id: scanner.response_id().map(String::from),
@@ -246,6 +249,9 @@ pub(super) const PIECES: &[&str] = &[
     "\\u0022",
     "\\ud83d",
     "\"choices\":",
+    "{\"choices\":[{\"index\":1,\"finish_reason\":\"",
+    "\"finish_reason\":",
+    "\"index\":",
     "[]",
     "null",
     "{\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}",

@@ -21,6 +21,39 @@ pub(crate) struct Found {
     pub(crate) sequence: Option<u64>,
     /// An error was told in the answer itself.
     pub(crate) failure: bool,
+    pub(crate) progress: Progress,
+}
+
+/// Which choices of the answer were begun, and which of them were said to be finished. The first 127 have a place each,
+/// all others share the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    begun: u128,
+    finished: u128,
+}
+
+/// The choice in hand, within one event.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Choice {
+    pub(super) index: u64,
+    /// It has a `finish_reason` that is a string and not empty.
+    pub(super) finished: bool,
+}
+
+impl Progress {
+    /// Takes in what one event says of a choice. What is finished stays so, whatever comes after.
+    pub(super) fn note(&mut self, choice: Choice) {
+        let place = 1 << choice.index.min(127);
+        self.begun |= place;
+        if choice.finished {
+            self.finished |= place;
+        }
+    }
+
+    /// Whether there was a choice, and all that there were are finished.
+    pub(crate) fn is_finished(self) -> bool {
+        self.begun != 0 && self.begun == self.finished
+    }
 }
 
 /// What is known about `choices` of the event in hand.

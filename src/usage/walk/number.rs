@@ -22,7 +22,7 @@ impl Walk {
     }
 
     fn keeps_scalar(&self) -> bool {
-        matches!(self.act, Act::Count(_) | Act::Sequence | Act::Created)
+        matches!(self.act, Act::Count(_) | Act::Index | Act::Sequence | Act::Created)
     }
 
     /// Reads on in the number or word in hand, from `at`; says where to go on.
@@ -44,6 +44,7 @@ impl Walk {
         match (self.act, self.word.get()) {
             (Act::Count(field), Some(text)) => self.counts.set_scalar(field, text),
             (Act::Count(_), None) => self.counts.note(Anomaly::TooLarge),
+            (Act::Index, text) => self.choice.index = text.and_then(leading_digits).unwrap_or(0),
             (Act::Created, text) => self.found.created = self.found.created.or(text.and_then(leading_digits)),
             (Act::Sequence, text) => {
                 if let Some(number) = text.and_then(sequence) {

@@ -138,6 +138,7 @@ impl Walk {
             Some(what) => self.mark(what, self.mark_start, self.position(at)),
             None if self.sink == Sink::Word => self.end_word(),
             None if self.act == Act::WholeText => self.mark_none(),
+            None if self.act == Act::Finish => self.choice.finished |= self.position(at) > self.mark_start,
             None => {}
         }
         self.end_value();

@@ -13,6 +13,8 @@ const BASES: &[(Dialect, &str)] = &[
     ),
     (Dialect::Chat, "data: {\"choices\":[{\"delta\":{\"content\":\"@\",\"reasoning\":\"@\"}}]}\r\n\r\n"),
     (Dialect::Chat, "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"@\"}}]}}]}\n\n"),
+    (Dialect::Chat, "data: {\"choices\":[{\"index\":#,\"delta\":{\"content\":\"@\"},\"finish_reason\":\"@\"}]}\n\n"),
+    (Dialect::Chat, "data: {\"choices\":[{\"finish_reason\":#,\"delta\":{\"content\":\"@\"},\"index\":#}]}\n\n"),
     (Dialect::Completions, "data:{\"choices\":[{\"text\":\"@\"}],\"x\":[1,\"@\"]}\n\n"),
     (
         Dialect::Responses,
@@ -86,8 +88,10 @@ proptest! {
 
 #[test]
 fn the_short_cut_reads_what_it_was_made_for() {
-    // The one has a string that varies at no place we know, the other a text that may not be counted twice.
-    for (dialect, base) in BASES.iter().filter(|(_, base)| !base.contains("\"x\"") && !base.contains("\"output\"")) {
+    // One has a string that varies at no place we know, one a text that may not be counted twice, two say what must be
+    // read each time: which choice is meant, and whether it ended.
+    let is_for_it = |base: &str| !["\"x\"", "\"output\"", "\"index\":#"].iter().any(|odd| base.contains(odd));
+    for (dialect, base) in BASES.iter().filter(|(_, base)| is_for_it(base)) {
         let event = |text: &str, number: &str| base.replace('@', text).replace('#', number);
         let mut events = Events::new(*dialect);
         let stream = event("a", "1");
