@@ -54,7 +54,7 @@ pub struct Facts {
     pub learned: Option<Arc<Learned>>,
     /// Attempts at upstreams.
     pub attempts: u32,
-    /// When the request went to the upstream.
+    /// When the request's first bytes went to the upstream; `None` if none did: then nothing is charged.
     pub sent: Option<Moment>,
     /// When the first byte of the answer's body came.
     pub first_byte: Option<Moment>,

@@ -22,7 +22,7 @@ use super::settle::InputCharge;
 use crate::routing::Matched;
 use crate::stream::UsageChunk;
 use crate::upstream::UpstreamError;
-use crate::upstream::outgoing::{OutBody, Outgoing, shape};
+use crate::upstream::outgoing::{OutBody, Outgoing, Sent, shape};
 use crate::usage::json::BodyScanner;
 use crate::usage::{Dialect, Usage};
 use crate::wire::splice::{self, Edit};
@@ -78,19 +78,27 @@ where
     let meters = services.upstream(&upstream.name);
     let endpoint = inbound.peek.endpoint;
     let (body, usage_chunk) = rewritten(&inbound, matched);
-    let outgoing = shape(upstream, endpoint, client_headers, body);
+    let mut outgoing = shape(upstream, endpoint, client_headers, body);
+    let sent = Sent::not_yet(services.clock.clone());
+    outgoing.sent = Some(sent.clone());
 
     let now = services.clock.now();
     call.note(|facts| {
         facts.upstream = Some(Arc::clone(&upstream.name));
         facts.attempts += 1;
-        facts.sent = Some(now);
         facts.overhead = now.since(facts.received);
     });
     let at_upstream = meters.in_flight.raise();
     let mut upstreams = upstreams.clone();
+    let sending = Sending { call, sent };
     std::future::poll_fn(|cx| upstreams.poll_ready(cx)).await?;
-    let response = match upstreams.call(outgoing).await {
+    let answered = upstreams.call(outgoing).await;
+    // Whoever carried it may not have said when, but an answer, or a failure after the first byte, shows that it went out.
+    if answered.as_ref().map_or_else(UpstreamError::sent, |_| true) {
+        sending.sent.mark();
+    }
+    drop(sending);
+    let response = match answered {
         Ok(response) => response,
         Err(error) => {
             meters.attempted(Attempt::of_error(&error), &services.metrics);
@@ -112,6 +120,19 @@ where
         return Ok(Reply::Answer { parts, body, usage_chunk, at_upstream });
     }
     refusal(parts, body, Dialect::of(endpoint), &upstream.name).await
+}
+
+/// A call that waits for its upstream. Writes down when it was sent, if it was; also when the client leaves meanwhile.
+struct Sending<'a> {
+    call: &'a mut Call,
+    sent: Sent,
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        let at = self.sent.at();
+        self.call.note(|facts| facts.sent = at);
+    }
 }
 
 /// The body with the few spans changed that must change, and whose the usage chunk is then.

@@ -44,10 +44,21 @@ pub enum InputCharge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Verdict {
     usage: Usage,
-    source: Source,
+    /// Who counted; `None` where no token is charged.
+    source: Option<Source>,
     request: RequestCharge,
     /// Why the usage is an estimate.
     estimated: Option<&'static str>,
+}
+
+impl Verdict {
+    fn reported(usage: Usage) -> Self {
+        Verdict { usage, source: Some(Source::Reported), request: RequestCharge::Kept, estimated: None }
+    }
+
+    fn no_tokens(request: RequestCharge) -> Self {
+        Verdict { usage: Usage::default(), source: None, request, estimated: None }
+    }
 }
 
 type Settling = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -132,7 +143,7 @@ pub async fn settle(services: Arc<Services>, mut facts: Box<Facts>, ending: Endi
     let outcome = outcome(ending);
     settle_limits(&services, &mut facts, &verdict, now);
     count(&services, &facts, &verdict, outcome, now);
-    if ending == Ending::Whole && verdict.source == Source::Reported {
+    if ending == Ending::Whole && verdict.source == Some(Source::Reported) {
         learn(&facts, &verdict.usage, now);
     }
     write_record(&services, &facts, &verdict, outcome, now);
@@ -152,32 +163,23 @@ fn outcome(ending: Ending) -> Outcome {
 /// The table of 3-limits.md, step 6.
 fn verdict(facts: &Facts, ending: Ending, now: Moment) -> Verdict {
     let reported = facts.reading.usage;
-    let kept = |usage, source, estimated| Verdict { usage, source, request: RequestCharge::Kept, estimated };
-    let estimate = |output, why| {
-        let usage = Usage { input: facts.estimate.input, output, ..Usage::default() };
-        kept(usage, Source::Estimated, Some(why))
+    let estimate = |output, why| Verdict {
+        usage: Usage { input: facts.estimate.input, output, ..Usage::default() },
+        source: Some(Source::Estimated),
+        request: RequestCharge::Kept,
+        estimated: Some(why),
     };
     let generates = facts.endpoint.is_some_and(|endpoint| endpoint.generates());
     match (ending, reported) {
-        (Ending::NeverSent(_), _) => Verdict {
-            usage: Usage::default(),
-            source: Source::Reported,
-            request: RequestCharge::GivenBack,
-            estimated: None,
-        },
-        (_, Some(usage)) => kept(usage, Source::Reported, None),
-        (Ending::Whole, None) if facts.sent.is_none() => kept(Usage::default(), Source::Reported, None),
+        (Ending::NeverSent(_), _) => Verdict::no_tokens(RequestCharge::GivenBack),
+        (_, Some(usage)) => Verdict::reported(usage),
+        (Ending::Whole, None) if facts.sent.is_none() => Verdict::no_tokens(RequestCharge::Kept),
         (Ending::Whole, None) => estimate(if generates { written(facts, now) } else { 0 }, "not_reported"),
-        (Ending::UpstreamRefused(InputCharge::None), None) => kept(Usage::default(), Source::Reported, None),
+        (Ending::UpstreamRefused(InputCharge::None), None) => Verdict::no_tokens(RequestCharge::Kept),
         (Ending::UpstreamRefused(InputCharge::Filtered), None) => estimate(0, "content_filter"),
         (Ending::Broken(_), None) => {
             let Some(sent) = facts.sent else {
-                return Verdict {
-                    usage: Usage::default(),
-                    source: Source::Reported,
-                    request: RequestCharge::GivenBack,
-                    estimated: None,
-                };
+                return Verdict::no_tokens(RequestCharge::GivenBack);
             };
             let unseen = if generates { worked(facts, sent, now) } else { 0 };
             let seen = if generates { written(facts, now) } else { 0 };
@@ -302,7 +304,7 @@ fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, outcome: 
         return;
     }
     let millis = |to: Moment| u64::try_from(to.since(facts.received).as_millis()).unwrap_or(u64::MAX);
-    let charged = facts.sent.is_some().then_some(verdict.usage);
+    let charged = verdict.source.map(|_| verdict.usage);
     let record = UsageRecord {
         time: unix_millis().saturating_sub_unsigned(millis(now)),
         id: &facts.id,
@@ -321,12 +323,12 @@ fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, outcome: 
         cached_tokens: charged.map(|usage| usage.cached),
         output_tokens: charged.map(|usage| usage.output),
         reasoning_tokens: charged.map(|usage| usage.reasoning),
-        usage_source: charged.map(|_| verdict.source),
+        usage_source: verdict.source,
         cost_usd: None,
         price_version: None,
         first_byte_ms: facts.first_byte.map(millis),
         duration_ms: millis(now),
-        overhead_us: charged.map(|_| u64::try_from(facts.overhead.as_micros()).unwrap_or(u64::MAX)),
+        overhead_us: facts.sent.map(|_| u64::try_from(facts.overhead.as_micros()).unwrap_or(u64::MAX)),
         bytes_in: facts.bytes_in,
         bytes_out: facts.bytes_out,
     };

@@ -67,11 +67,17 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Moment {
         match &self.0 {
-            Source::System(origin) => {
-                let nanos = tokio::time::Instant::now().saturating_duration_since(*origin);
-                Moment::ORIGIN.plus(nanos)
-            }
+            Source::System(_) => self.at(tokio::time::Instant::now()),
             Source::Manual(nanos) => Moment(nanos.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// The moment of an instant that was read off the system's clock; on a manual clock, which knows no other, the present.
+    #[must_use]
+    pub fn at(&self, instant: tokio::time::Instant) -> Moment {
+        match &self.0 {
+            Source::System(origin) => Moment::ORIGIN.plus(instant.saturating_duration_since(*origin)),
+            Source::Manual(_) => self.now(),
         }
     }
 

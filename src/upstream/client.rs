@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::answer::{NetworkBody, UpstreamBody};
 use super::connection::{Limits, SendFault};
 use super::ledger::Ledger;
-use super::outgoing::{OutBody, Outgoing};
+use super::outgoing::{OutBody, Outgoing, Sent};
 use super::pool::{Pool, Reuse};
 use super::timer::after;
 use super::{Upstream, UpstreamError, Waited};
@@ -56,10 +56,11 @@ impl tower::Service<Outgoing> for Client {
     }
 
     fn call(&mut self, outgoing: Outgoing) -> Self::Future {
-        if outgoing.upstream.is_simulated() {
-            return Box::pin(simulate(Arc::clone(&self.simulator), outgoing.upstream, outgoing.request));
+        let Outgoing { upstream, request, sent } = outgoing;
+        if upstream.is_simulated() {
+            return Box::pin(simulate(Arc::clone(&self.simulator), upstream, request, sent));
         }
-        Box::pin(exchange(Arc::clone(&self.pool), outgoing.upstream, outgoing.request))
+        Box::pin(exchange(Arc::clone(&self.pool), upstream, request, sent))
     }
 }
 
@@ -68,7 +69,11 @@ async fn simulate(
     simulator: Arc<Simulator>,
     upstream: Arc<Upstream>,
     request: Request<OutBody>,
+    sent: Option<Sent>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
+    if let Some(sent) = sent {
+        sent.mark();
+    }
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let path = path.strip_prefix(&*upstream.base.path).unwrap_or(path);
@@ -88,6 +93,7 @@ async fn exchange(
     pool: Arc<Pool>,
     upstream: Arc<Upstream>,
     mut request: Request<OutBody>,
+    sent: Option<Sent>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     let total = upstream.timeouts.total;
     let end = if total.is_zero() { None } else { after(Instant::now(), total) };
@@ -96,7 +102,7 @@ async fn exchange(
     let mut reuse = Reuse::Allowed;
     loop {
         let mut found = pool.find(&upstream, &shelf, reuse, limits.end).await?;
-        match found.connection.send(request, limits).await {
+        match found.connection.send(request, limits, sent.as_ref()).await {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();
                 let body = NetworkBody::new(incoming, found.connection, shelf, limits);

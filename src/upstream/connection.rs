@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::ledger::Seat;
 use super::open::Socket;
-use super::outgoing::OutBody;
+use super::outgoing::{OutBody, Sent};
 use super::timer::{Timer, after, earlier};
 use super::{Timeouts, UpstreamError, Waited};
 
@@ -111,12 +111,13 @@ impl Connection {
         })
     }
 
-    /// Sends `request` and waits for the head of the answer. Dropping the future leaves a connection that must be
+    /// Sends `request`, marks `sent` with its first bytes, and waits for the head of the answer. Dropping the future leaves a connection that must be
     /// dropped too.
     pub(super) async fn send(
         &mut self,
         request: Request<OutBody>,
         limits: Limits,
+        mut sent: Option<&Sent>,
     ) -> Result<Response<Incoming>, SendFault> {
         self.pulse.begin_call();
         let reply = self.sender.try_send_request(request);
@@ -124,6 +125,11 @@ impl Connection {
         std::future::poll_fn(|cx| {
             self.relay.enter(cx.waker());
             self.turn();
+            if self.pulse.written() > 0
+                && let Some(sent) = sent.take()
+            {
+                sent.mark_since(self.pulse.wrote_at());
+            }
             // Only `turn` brings the reply about, so it need not wake anybody.
             let outcome = reply.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             self.relay.leave();

@@ -4,6 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,9 +12,11 @@ use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::Upstream;
 use super::headers::{copy_request, is_hop_by_hop};
+use crate::net::clock::{Clock, Moment};
 use crate::wire::endpoint::Endpoint;
 
 /// A request on its way to an upstream.
@@ -23,6 +26,51 @@ pub struct Outgoing {
     pub upstream: Arc<Upstream>,
     /// What is sent there.
     pub request: Request<OutBody>,
+    /// Is told when the first bytes are handed to a connection; `None` where nobody asks.
+    pub sent: Option<Sent>,
+}
+
+/// Says when a request began to be written, also to someone who stops waiting for its answer. Clones share the word.
+#[derive(Clone, Debug)]
+pub struct Sent(Arc<Word>);
+
+#[derive(Debug)]
+struct Word {
+    clock: Clock,
+    /// Nanoseconds of that clock, plus one; 0 as long as nothing was written.
+    at: AtomicU64,
+}
+
+impl Sent {
+    /// A request of which nothing was written yet; `clock` will be asked when.
+    #[must_use]
+    pub fn not_yet(clock: Clock) -> Self {
+        Sent(Arc::new(Word { clock, at: AtomicU64::new(0) }))
+    }
+
+    /// It is being written now; only the first time counts.
+    pub fn mark(&self) {
+        if self.at().is_none() {
+            self.mark_at(self.0.clock.now());
+        }
+    }
+
+    /// As [`Sent::mark`], for whoever has read the clock already.
+    pub(super) fn mark_since(&self, instant: Instant) {
+        if self.at().is_none() {
+            self.mark_at(self.0.clock.at(instant));
+        }
+    }
+
+    fn mark_at(&self, moment: Moment) {
+        self.0.at.store(moment.nanos().saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// When the first bytes were handed to a connection; `None` if none were.
+    #[must_use]
+    pub fn at(&self) -> Option<Moment> {
+        self.0.at.load(Ordering::Relaxed).checked_sub(1).map(Moment::from_nanos)
+    }
 }
 
 /// A request body in slices: what the client sent, with our spans spliced in between. Cloning it copies no bytes.
@@ -154,5 +202,5 @@ pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, b
     *request.method_mut() = method;
     *request.uri_mut() = prepared.targets[target].clone();
     *request.headers_mut() = headers;
-    Outgoing { upstream: Arc::clone(upstream), request }
+    Outgoing { upstream: Arc::clone(upstream), request, sent: None }
 }

@@ -5,6 +5,7 @@ mod cost;
 mod faults;
 mod pool;
 mod reuse;
+mod sent;
 mod shape;
 mod support;
 mod time;
