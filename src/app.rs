@@ -20,15 +20,15 @@ use crate::gateway::settle::SettleQueue;
 use crate::net::clock::Clock;
 use crate::net::random::Random;
 use crate::net::resolver::Resolver;
-use crate::net::tls::{TlsClients, TlsError};
+use crate::net::tls::{Peer, TlsClients, TlsError};
 use crate::server::drain::Outcome;
 use crate::server::{self, Drain, Listener, Serving, Settings};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::series;
 use crate::telemetry::writer::{LineWriter, QUEUE_BYTES};
 use crate::tenant::directory::Directory;
-use crate::upstream::Ledger;
 use crate::upstream::client::Client;
+use crate::upstream::{Ledger, Upstream};
 use crate::wire::peek::{KeyRule, Rules};
 
 mod snapshot;
@@ -188,19 +188,20 @@ fn bind(address: SocketAddr, key: &'static str) -> Result<Listener, StartError> 
     Listener::bind(address).map_err(|why| StartError::Listen { address, key, why })
 }
 
-/// The platform's roots are asked for only where an upstream needs them.
+/// The platform's roots are asked for only where an upstream needs them; those of an upstream's `ca` count for it alone.
 fn tls_clients(config: &Config) -> Result<TlsClients, TlsError> {
-    let wanted = config.upstreams.iter().any(|upstream| upstream.base.tls && !upstream.is_simulated());
-    if !wanted {
+    let wanted = |upstream: &Upstream| upstream.base.tls && !upstream.is_simulated();
+    let own = |name: &str| config.origins.iter().find(|origin| &*origin.upstream == name)?.ca.as_ref();
+    let mut peers = config
+        .upstreams
+        .iter()
+        .filter(|upstream| wanted(upstream))
+        .map(|upstream| Peer { name: &upstream.name, ca: own(&upstream.name).map(|ca| &*ca.pem) })
+        .peekable();
+    if peers.peek().is_none() {
         return Ok(TlsClients::none());
     }
-    let extra: Vec<u8> = config
-        .origins
-        .iter()
-        .filter_map(|origin| origin.ca.as_ref())
-        .flat_map(|ca| ca.pem.iter().copied().chain(*b"\n"))
-        .collect();
-    TlsClients::with_platform_roots((!extra.is_empty()).then_some(&extra))
+    TlsClients::with_platform_roots(peers)
 }
 
 fn open_records(sinks: &[RecordSink]) -> Result<Vec<LineWriter>, StartError> {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-use super::{BaseUri, UpstreamError, Waited};
+use super::{Upstream, UpstreamError, Waited};
 use crate::net::resolver::Addresses;
 use crate::net::tls::TlsClients;
 
@@ -35,7 +35,7 @@ pub(super) enum Socket {
 /// # Errors
 /// `Connect` with the last address's fault, or `TimedOut(Connect)` when the time ran out on the last one.
 pub(super) async fn open(
-    base: &BaseUri,
+    upstream: &Upstream,
     addresses: &Addresses,
     tls: &TlsClients,
     deadline: Option<Instant>,
@@ -43,7 +43,7 @@ pub(super) async fn open(
     let mut fault = UpstreamError::TimedOut(Waited::Connect);
     for (turn, address) in addresses.iter().enumerate() {
         let others = u32::try_from(addresses.count() - turn).unwrap_or(u32::MAX);
-        let attempt = attempt(base, address, tls);
+        let attempt = attempt(upstream, address, tls);
         let outcome = match deadline {
             None => attempt.await,
             Some(deadline) => {
@@ -60,15 +60,15 @@ pub(super) async fn open(
     Err(fault)
 }
 
-async fn attempt(base: &BaseUri, address: SocketAddr, tls: &TlsClients) -> Result<Socket, UpstreamError> {
+async fn attempt(upstream: &Upstream, address: SocketAddr, tls: &TlsClients) -> Result<Socket, UpstreamError> {
     let refused = |error: io::Error| UpstreamError::Connect(format!("{address}: {error}"));
     let tcp = TcpStream::connect(address).await.map_err(refused)?;
     tcp.set_nodelay(true).map_err(refused)?;
     SockRef::from(&tcp).set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_AFTER)).map_err(refused)?;
-    if !base.tls {
+    if !upstream.base.tls {
         return Ok(Socket::Plain(tcp));
     }
-    let secured = tls.connect(&base.host, tcp).await;
+    let secured = tls.connect(&upstream.name, &upstream.base.host, tcp).await;
     secured.map(|stream| Socket::Tls(Box::new(stream))).map_err(UpstreamError::Connect)
 }
 

@@ -153,7 +153,7 @@ impl Pool {
         seat: Seat,
         deadline: Option<Instant>,
     ) -> Result<Box<Connection>, UpstreamError> {
-        let (socket, address) = open(&upstream.base, addresses, &self.tls, deadline).await?;
+        let (socket, address) = open(upstream, addresses, &self.tls, deadline).await?;
         let mut connection = Connection::new(socket, Address { socket: address, tls }, seat).await?;
         connection.retires = after(Instant::now(), jittered(upstream.pool.age));
         connection.idle_limit = upstream.pool.idle;

@@ -58,7 +58,7 @@ async fn handshake(clients: &TlsClients, host: &str, server: ServerConfig) -> Re
         }
     });
     let tcp = TcpStream::connect(address).await.unwrap();
-    clients.connect(host, tcp).await
+    clients.connect("up", host, tcp).await
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_second_connection_resumes_the_session() {
     });
     let mut kinds = Vec::new();
     for _ in 0..2 {
-        let mut stream = clients.connect("llm.test", TcpStream::connect(address).await.unwrap()).await.unwrap();
+        let mut stream = clients.connect("up", "llm.test", TcpStream::connect(address).await.unwrap()).await.unwrap();
         stream.read_u8().await.unwrap();
         kinds.push(stream.get_ref().1.handshake_kind());
     }
@@ -122,7 +122,7 @@ async fn a_plain_server_is_recognised_as_such() {
         tcp.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
         let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
     });
-    let fault = clients.connect("llm.test", TcpStream::connect(address).await.unwrap()).await.unwrap_err();
+    let fault = clients.connect("up", "llm.test", TcpStream::connect(address).await.unwrap()).await.unwrap_err();
     assert!(fault.contains("does not speak TLS"), "{fault}");
 }
 
@@ -139,5 +139,10 @@ fn an_extra_ca_must_be_certificates() {
         assert!(matches!(TlsClients::with_only_roots(pem), Err(TlsError::BadPem(_))));
     }
     let authority = Authority::new();
-    assert!(TlsClients::with_platform_roots(Some(authority.pem.as_bytes())).is_ok());
+    let up = "up".into();
+    assert!(TlsClients::with_platform_roots([Peer { name: &up, ca: Some(authority.pem.as_bytes()) }]).is_ok());
+    assert!(matches!(
+        TlsClients::with_platform_roots([Peer { name: &up, ca: Some(b"hello") }]),
+        Err(TlsError::BadPem(_))
+    ));
 }

@@ -13,7 +13,7 @@ use tower::Service;
 
 pub(super) use super::super::*;
 pub(super) use crate::net::resolver::Resolver;
-pub(super) use crate::net::tls::TlsClients;
+pub(super) use crate::net::tls::{Peer as TlsPeer, TlsClients};
 pub(super) use crate::wire::endpoint::Endpoint;
 
 pub(super) const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

@@ -53,13 +53,13 @@ async fn an_upstream_that_trickles_is_not_idle_but_ends_with_the_total() {
 }
 
 /// A listener with a full backlog: the kernel drops what comes.
-struct BlackHole {
-    address: std::net::SocketAddr,
+pub(super) struct BlackHole {
+    pub(super) address: std::net::SocketAddr,
     _socket: socket2::Socket,
 }
 
 impl BlackHole {
-    async fn at(address: &str) -> Self {
+    pub(super) async fn at(address: &str) -> Self {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&address.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
         socket.listen(0).unwrap();
@@ -106,7 +106,7 @@ async fn a_name_server_that_never_answers_and_a_tls_server_that_never_speaks() {
     assert_eq!(outcome, Err(UpstreamError::TimedOut(Waited::Connect)));
 
     let server = Server::start(|mut peer| async move { peer.gone().await }).await;
-    let tls = Arc::new(TlsClients::with_platform_roots(None).unwrap_or_default());
+    let tls = Arc::new(TlsClients::with_platform_roots([TlsPeer { name: &"up".into(), ca: None }]).unwrap_or_default());
     let client = Client::new(tls, Resolver::system(), Arc::new(Ledger::default()));
     let mut silent = upstream(&format!("https://{}", server.address));
     silent.timeouts = Timeouts { connect: SHORT, ..timeouts() };

@@ -9,8 +9,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::support::*;
 
-/// A server with a certificate for `llm.test`, its port, and a client that trusts it.
-async fn secured() -> (u16, Client) {
+/// A server with a certificate for `llm.test`, its port, and that certificate.
+async fn server() -> (u16, String) {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(vec!["llm.test".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
@@ -36,10 +36,18 @@ async fn secured() -> (u16, Client) {
             });
         }
     });
+    (port, cert.pem())
+}
+
+/// Such a server, and a client that trusts it.
+async fn secured() -> (u16, Client) {
+    let (port, pem) = server().await;
+    (port, knowing(TlsClients::with_only_roots(pem.as_bytes()).unwrap()))
+}
+
+fn knowing(tls: TlsClients) -> Client {
     let names = ["llm.test", "other.test"].map(|name| (name.to_owned(), vec!["127.0.0.1".parse().unwrap()]));
-    let tls = TlsClients::with_only_roots(cert.pem().as_bytes()).unwrap();
-    let client = Client::new(Arc::new(tls), Resolver::fixed(HashMap::from(names)), Arc::new(Ledger::default()));
-    (port, client)
+    Client::new(Arc::new(tls), Resolver::fixed(HashMap::from(names)), Arc::new(Ledger::default()))
 }
 
 #[tokio::test]
@@ -60,4 +68,26 @@ async fn a_connection_made_for_one_name_never_serves_another() {
     assert!(matches!(&other, UpstreamError::Connect(why) if why.contains("another name than other.test")), "{other}");
     let plain = call(&client, &Arc::new(upstream(&format!("http://llm.test:{port}")))).await;
     assert!(plain.is_err(), "TLS is never left out");
+}
+
+#[tokio::test]
+async fn the_roots_of_one_upstream_are_not_trusted_for_another() {
+    let (port, pem) = server().await;
+    let other = rcgen::generate_simple_self_signed(vec!["llm.test".to_owned()]).unwrap().cert.pem();
+    let [trusting, strange, plain]: [Arc<str>; 3] = ["trusting".into(), "strange".into(), "plain".into()];
+    let peers = [(&trusting, Some(pem.as_bytes())), (&strange, Some(other.as_bytes()))];
+    let tls = TlsClients::with_platform_roots(peers.map(|(name, ca)| TlsPeer { name, ca })).unwrap();
+    let client = knowing(tls);
+    let named = |name: &Arc<str>| {
+        Arc::new(Upstream { name: Arc::clone(name), ..upstream(&format!("https://llm.test:{port}")) })
+    };
+    for _ in 0..2 {
+        assert_eq!(call(&client, &named(&trusting)).await.unwrap(), (200, "ok".into()));
+        // Neither on its connection, which stands idle, nor on one of its own.
+        for (name, words) in [(&strange, "the certificate of llm.test"), (&plain, "TLS was not set up")] {
+            let error = call(&client, &named(name)).await.unwrap_err();
+            assert!(matches!(&error, UpstreamError::Connect(why) if why.contains(words)), "{name}: {error}");
+        }
+    }
+    assert_eq!(["trusting", "strange", "plain"].map(|name| client.connections(name)), [1, 0, 0]);
 }
