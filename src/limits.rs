@@ -5,6 +5,7 @@
 mod bucket;
 mod in_flight;
 mod learned;
+mod quota;
 mod reservation;
 #[cfg(test)]
 mod testing;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use in_flight::InFlight;
 pub use learned::{Learned, LearnedTable, Observed};
+pub use quota::Short;
 pub use reservation::{Charge, RequestCharge, Reservation, Settled};
 pub use tree::LimitTree;
 

@@ -85,7 +85,7 @@ impl Watched {
             .iter()
             .map(|level| LimitRow {
                 name: if level.kind == Kind::Requests { "requests" } else { "tokens" }.to_owned(),
-                quota: format!("{}/{}", level.quota.amount, level.quota.period.as_str()),
+                quota: level.quota.to_string(),
                 used: level.used,
                 burst: level.quota.burst,
             })

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::limits::{Period, Quota};
+use crate::limits::{Period, Quota, Short};
 
 /// The most that a quota may refill in a minute (3-limits.md, "The bucket").
 pub const MOST_PER_MINUTE: u64 = 10_000_000_000;
@@ -91,11 +91,7 @@ fn digits(text: &str) -> Option<u64> {
 /// Prints a number in the shortest form that [`number`] reads back: `200k`, `1500k`, `12`.
 #[must_use]
 pub fn print_number(value: u64) -> String {
-    match value {
-        v if v >= 1_000_000 && v.is_multiple_of(1_000_000) => format!("{}M", v / 1_000_000),
-        v if v >= 1_000 && v.is_multiple_of(1_000) => format!("{}k", v / 1_000),
-        v => v.to_string(),
-    }
+    Short(value).to_string()
 }
 
 /// Reads a size in bytes: `64KiB`, `32MiB`, `1GiB`, `512B` or a plain number of bytes.
@@ -214,7 +210,7 @@ pub fn rate(text: &str) -> Result<Quota, Misread> {
         return Err(Misread::new("at most 10_000M a minute (10^10)"));
     }
     let burst = match (keyword, burst) {
-        (None, _) => default_burst(amount, period),
+        (None, _) => Quota::default_burst(amount, period),
         (Some("burst"), Some(burst)) => read_burst(burst)?,
         _ => return Err(Misread::new(RATE).hint("after the period only `burst N` may follow")),
     };
@@ -265,24 +261,10 @@ fn read_period(word: &str, amount: &str) -> Result<Period, Misread> {
 /// Every period, shortest first.
 pub const PERIODS: [Period; 4] = [Period::Second, Period::Minute, Period::Hour, Period::Day];
 
-/// What a bucket holds unless the file says otherwise.
-#[must_use]
-pub fn default_burst(amount: u64, period: Period) -> u64 {
-    match period {
-        Period::Second | Period::Minute => amount,
-        Period::Hour | Period::Day => amount.div_ceil(10).max(1),
-    }
-}
-
 /// Prints a rate as [`rate`] reads it; `burst` only where it is not the default.
 #[must_use]
 pub fn print_rate(quota: &Quota) -> String {
-    let rate = format!("{}/{}", print_number(quota.amount), quota.period.as_str());
-    if quota.burst == default_burst(quota.amount, quota.period) {
-        rate
-    } else {
-        format!("{rate} burst {}", print_number(quota.burst))
-    }
+    quota.to_string()
 }
 
 /// Reads a day, `YYYY-MM-DD`, as the Unix second of its 00:00 UTC.

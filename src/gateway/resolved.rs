@@ -136,7 +136,6 @@ impl UpstreamMeters {
     /// Resolves the handles.
     #[must_use]
     pub fn new(name: &Arc<str>, metrics: &Metrics) -> Self {
-        metrics.gauge(&series::UPSTREAM_STATE, &[name]).set(0.0);
         UpstreamMeters {
             name: Arc::clone(name),
             attempts: Default::default(),

@@ -122,3 +122,15 @@ async fn a_hundred_thousand_invented_keys_models_and_paths_leave_neither_a_serie
     assert_eq!(total("tollgate_requests_total"), f64::from(CALLS) / 2.0);
     assert_eq!(upstream.received().len(), 0);
 }
+
+#[tokio::test]
+async fn an_operator_sees_limits_as_the_file_has_them_and_every_upstream_before_its_first_call() {
+    let upstream = MockUpstream::start().await;
+    let gateway = TestGateway::over(&upstream);
+    let page = String::from_utf8(gateway.admin("/status").await.body).unwrap();
+    for limit in ["24/day burst 1M", "24/day burst 1000M"] {
+        assert!(page.contains(limit), "{limit}: {page}");
+    }
+    let state = "tollgate_upstream_state{upstream=\"mock\"}";
+    assert_eq!(gateway.metrics().await.get(state), Some(&0.0));
+}

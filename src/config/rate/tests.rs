@@ -133,7 +133,7 @@ fn quotas() -> impl Strategy<Value = Quota> {
             let period = PERIODS[period];
             let most = MOST_PER_MINUTE.saturating_mul(period.length().as_secs()) / 60;
             let amount = amount.min(most);
-            Quota { amount, period, burst: burst.unwrap_or(default_burst(amount, period)) }
+            Quota { amount, period, burst: burst.unwrap_or(Quota::default_burst(amount, period)) }
         },
     )
 }
