@@ -32,7 +32,6 @@ pub use crate::tenant::directory::{KeySpec, TenantSpec};
 use fault::{Collector, Complaint};
 pub use fault::{Fault, Faults, Place};
 pub(crate) use redacted::url;
-pub use series::{SERIES, SeriesPer};
 
 /// The largest configuration file that is read.
 const LARGEST_FILE: u64 = 64 << 20;

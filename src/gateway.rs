@@ -136,7 +136,8 @@ where
     {
         let (endpoint, model_id) = find(parts)?;
         call.note(|facts| facts.endpoint = Some(endpoint));
-        let Some(tenant) = call.facts().map(|facts| Arc::clone(&facts.caller.tenant)) else {
+        let Some((tenant, received)) = call.facts().map(|facts| (Arc::clone(&facts.caller.tenant), facts.received))
+        else {
             return Err(GatewayError::Internal);
         };
         if endpoint.class() == Class::ModelList {
@@ -144,7 +145,7 @@ where
         }
 
         let promised = receive::content_length(&parts.headers);
-        admit::peek(&tenant, promised, &self.services.metrics, self.now())?;
+        admit::peek(&tenant, promised, &self.services.metrics, received)?;
         let inbound = receive::receive(endpoint, &parts.headers, body, running.max_body, running.rules).await?;
         call.note(|facts| {
             facts.bytes_in = inbound.body.len() as u64;

@@ -14,11 +14,6 @@ use tollgate::server::drain::Outcome;
 use tollgate::telemetry::writer::LineWriter;
 use tollgate::telemetry::{logging, series};
 
-/// A call makes some fifty small allocations and frees them on the thread that made them: mimalloc takes a third of the
-/// C library's time for that, and gives memory back after a burst.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,

@@ -7,6 +7,7 @@ pub mod estimate;
 pub mod json;
 pub mod record;
 pub(crate) mod shape;
+mod tail;
 pub(crate) mod walk;
 
 pub use counts::{Anomalies, Anomaly};

@@ -162,6 +162,13 @@ impl Call {
         self.facts.as_ref().is_some_and(|facts| facts.first_byte.is_none())
     }
 
+    /// Whether the text of the answer is worth counting although its usage may be reported.
+    #[must_use]
+    pub fn wants_text(&self) -> bool {
+        let learned = self.facts.as_ref().and_then(|facts| facts.learned.as_ref());
+        learned.is_none_or(|learned| learned.wants_text())
+    }
+
     /// Writes down more; without effect once the call has ended.
     pub fn note(&mut self, write: impl FnOnce(&mut Facts)) {
         if let Some(facts) = self.facts.as_deref_mut() {

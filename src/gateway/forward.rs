@@ -11,7 +11,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::Body;
 use http_body_util::BodyExt;
 use smallvec::SmallVec;
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::admit::Admission;
 use super::call::Call;
@@ -88,8 +88,9 @@ where
         facts.overhead = now.since(facts.received);
     });
     let at_upstream = meters.in_flight.raise();
-    let answered = upstreams.clone().oneshot(outgoing).await;
-    let response = match answered {
+    let mut upstreams = upstreams.clone();
+    std::future::poll_fn(|cx| upstreams.poll_ready(cx)).await?;
+    let response = match upstreams.call(outgoing).await {
         Ok(response) => response,
         Err(error) => {
             meters.attempted(Attempt::of_error(&error), &services.metrics);

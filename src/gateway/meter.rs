@@ -29,6 +29,9 @@ use crate::usage::Dialect;
 use crate::usage::json::BodyScanner;
 use crate::usage::record::Outcome;
 
+/// Headers that are put into an answer, at most: ids and limits.
+const OUR_HEADERS: usize = 9;
+
 /// An upstream's answer on its way to the client.
 pub struct MeteredBody<B> {
     /// `None` once it ended or broke: its connection is free, or closed, at once.
@@ -136,6 +139,7 @@ where
 /// The upstream's headers, less what is not the client's, with our ids and the tenant's limits.
 fn dressed(mut parts: Parts, id: HeaderValue, view: &View) -> Parts {
     clean_response(&mut parts.headers);
+    parts.headers.reserve(OUR_HEADERS);
     parts.extensions = http::Extensions::new();
     parts.version = http::Version::HTTP_11;
     if !parts.headers.contains_key(X_REQUEST_ID) {
@@ -261,11 +265,17 @@ where
     /// Reads a frame: the frame itself if it goes on whole now, else what goes on stands in `held`.
     fn take(&mut self, data: Bytes) -> Option<Bytes> {
         let clock = &self.call.services().clock;
-        let first = self.call_is_fresh().then(|| clock.now());
+        let fresh = self.call.has_no_first_byte();
+        let first = fresh.then(|| clock.now());
+        let whole = fresh && self.inner.as_ref().is_some_and(Body::is_end_stream) && !self.call.wants_text();
         let passed = match &mut self.reader {
             Reader::Stream(scanner, _) => scanner.feed(data),
             Reader::Json(scanner) => {
-                scanner.feed(&data);
+                if whole {
+                    scanner.feed_whole(&data)
+                } else {
+                    scanner.feed(&data)
+                }
                 Passed::Whole(data)
             }
             Reader::Blind(_) => Passed::Whole(data),
@@ -289,10 +299,6 @@ where
             }
             Passed::Nothing => None,
         }
-    }
-
-    fn call_is_fresh(&self) -> bool {
-        self.call.has_no_first_byte()
     }
 
     /// The upstream's bytes are all here: was that the end of the answer?

@@ -15,7 +15,7 @@ use crate::upstream::UpstreamError;
 
 /// Handles by what they belong to.
 pub struct Resolved<K, V> {
-    known: RwLock<HashMap<K, Arc<V>>>,
+    known: RwLock<HashMap<K, Arc<V>, foldhash::fast::RandomState>>,
 }
 
 impl<K, V> Default for Resolved<K, V> {

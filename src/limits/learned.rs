@@ -47,10 +47,13 @@ pub struct Observed {
     pub output_time: Duration,
 }
 
+/// Of so many answers in one piece, the text of one is counted: bytes a token change slowly.
+const EVERY: u64 = 8;
+
 /// The statistics of one tenant, by route pattern.
 #[derive(Debug, Default)]
 pub struct LearnedTable {
-    by_pattern: RwLock<HashMap<Arc<str>, Arc<Learned>>>,
+    by_pattern: RwLock<HashMap<Arc<str>, Arc<Learned>, foldhash::fast::RandomState>>,
     overflow: OnceLock<Arc<Learned>>,
 }
 
@@ -62,6 +65,7 @@ pub struct Learned {
     bytes_per_output_token: AtomicU64,
     output_p90: AtomicU64,
     output_tokens_per_second: AtomicU64,
+    asked: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -129,6 +133,7 @@ impl Default for Learned {
             bytes_per_output_token: AtomicU64::new(START_RATIO.to_bits()),
             output_p90: AtomicU64::new(UNKNOWN),
             output_tokens_per_second: AtomicU64::new(START_SPEED.to_bits()),
+            asked: AtomicU64::new(0),
         }
     }
 }
@@ -157,6 +162,13 @@ impl Learned {
     #[must_use]
     pub fn output_tokens_per_second(&self, _now: Moment) -> f64 {
         f64::from_bits(self.output_tokens_per_second.load(Ordering::Relaxed))
+    }
+
+    /// Whether the text of the next answer is worth counting: always at first, then of every eighth answer.
+    #[must_use]
+    pub fn wants_text(&self) -> bool {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        asked.is_multiple_of(EVERY) || self.output_p90.load(Ordering::Relaxed) == UNKNOWN
     }
 
     /// Learns from one answer whose usage the upstream reported.

@@ -42,8 +42,15 @@ impl Random {
 
     /// An id such as `req_` and 32 hexadecimal digits: unique over processes but for chance.
     pub fn request_id(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let low = self.next();
-        format!("req_{:016x}{:016x}", mix(self.stream ^ low.rotate_left(17)), low)
+        let number = u128::from(mix(self.stream ^ low.rotate_left(17))) << 64 | u128::from(low);
+        let mut id = String::with_capacity(36);
+        id.push_str("req_");
+        for shift in (0..32).rev() {
+            id.push(char::from(DIGITS[(number >> (shift * 4)) as usize & 15]));
+        }
+        id
     }
 }
 

@@ -145,6 +145,16 @@ impl Resolver {
         Ok(Addresses { found: Found::Named(list), port })
     }
 
+    /// The addresses, where they are known without asking anyone.
+    #[must_use]
+    pub fn known(&self, host: &str, port: u16) -> Option<Addresses> {
+        if let Ok(literal) = host.parse::<IpAddr>() {
+            return Some(Addresses { found: Found::Literal(literal), port });
+        }
+        let list = self.name(host).fresh()?;
+        Some(Addresses { found: Found::Named(list), port })
+    }
+
     fn name(&self, host: &str) -> Arc<Name> {
         let mut names = self.0.names.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(name) = names.get(host) {

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 pub const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long lines gather before they are written together.
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Room that is kept between two batches.
-const KEPT_BYTES: usize = 512 * 1024;
+const KEPT_BYTES: usize = 128 * 1024;
 
 /// A handle for pushing lines; clones share one queue and one thread.
 #[derive(Clone)]

@@ -38,7 +38,7 @@ pub struct KeySpec {
 
 /// All tenants. Those of the configuration are fixed; others can be made while it runs.
 pub struct Directory {
-    keys: HashMap<KeyDigest, Holder>,
+    keys: HashMap<KeyDigest, Holder, foldhash::fast::RandomState>,
     tenants: Vec<Arc<Tenant>>,
     made: RwLock<HashMap<Arc<str>, Arc<Tenant>>>,
     anonymous: Option<Caller>,
@@ -70,7 +70,7 @@ impl Directory {
     #[must_use]
     pub fn new(specs: Vec<TenantSpec>, anonymous: Option<&str>, max_labels: usize, max_made: usize) -> Self {
         let mut directory = Directory {
-            keys: HashMap::new(),
+            keys: HashMap::default(),
             tenants: Vec::with_capacity(specs.len()),
             made: RwLock::default(),
             anonymous: None,

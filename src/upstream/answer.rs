@@ -33,14 +33,13 @@ pub struct NetworkBody {
     connection: Option<Box<Connection>>,
     shelf: Arc<Shelf>,
     limits: Limits,
-    /// When the last piece came.
-    last: Instant,
+    /// Since when the next piece is waited for; `None` while pieces come without a wait.
+    waiting: Option<Instant>,
 }
 
 impl NetworkBody {
     pub(super) fn new(incoming: Incoming, connection: Box<Connection>, shelf: Arc<Shelf>, limits: Limits) -> Self {
-        let last = Instant::now();
-        let mut body = NetworkBody { incoming, connection: Some(connection), shelf, limits, last };
+        let mut body = NetworkBody { incoming, connection: Some(connection), shelf, limits, waiting: None };
         if body.incoming.is_end_stream() {
             body.finish();
         }
@@ -74,7 +73,7 @@ impl Body for NetworkBody {
             };
             match connection.poll_body(cx, &mut this.incoming) {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
-                    this.last = Instant::now();
+                    this.waiting = None;
                     if this.incoming.is_end_stream() {
                         this.finish();
                     }
@@ -88,7 +87,8 @@ impl Body for NetworkBody {
                     return Poll::Ready(None);
                 }
                 Poll::Pending => {
-                    let silent = after(this.last, this.limits.timeouts.idle);
+                    let since = *this.waiting.get_or_insert_with(Instant::now);
+                    let silent = after(since, this.limits.timeouts.idle);
                     if connection.poll_past(cx, earlier(silent, this.limits.end)).is_pending() {
                         return Poll::Pending;
                     }

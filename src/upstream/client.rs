@@ -89,7 +89,9 @@ async fn exchange(
     upstream: Arc<Upstream>,
     mut request: Request<OutBody>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let limits = Limits { timeouts: upstream.timeouts, end: after(Instant::now(), upstream.timeouts.total) };
+    let total = upstream.timeouts.total;
+    let end = if total.is_zero() { None } else { after(Instant::now(), total) };
+    let limits = Limits { timeouts: upstream.timeouts, end };
     let shelf = pool.shelf(&upstream);
     let mut reuse = Reuse::Allowed;
     loop {

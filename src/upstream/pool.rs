@@ -27,7 +27,7 @@ pub(super) struct Pool {
     tls: Arc<TlsClients>,
     resolver: Resolver,
     worker: u64,
-    shelves: Mutex<HashMap<Arc<str>, Arc<Shelf>>>,
+    shelves: Mutex<HashMap<Arc<str>, Arc<Shelf>, foldhash::fast::RandomState>>,
 }
 
 /// The idle connections of a worker to one upstream.
@@ -107,8 +107,13 @@ impl Pool {
     ) -> Result<Found, UpstreamError> {
         let base = &upstream.base;
         let tls = base.tls.then(|| Arc::clone(&base.host));
-        let deadline = earlier(after(Instant::now(), upstream.timeouts.connect), end);
-        let addresses = self.lookup(upstream, deadline).await?;
+        let addresses = match self.resolver.known(&base.host, base.port) {
+            Some(addresses) => addresses,
+            None => {
+                let deadline = earlier(after(Instant::now(), upstream.timeouts.connect), end);
+                self.lookup(upstream, deadline).await?
+            }
+        };
         if reuse == Reuse::Allowed
             && let Some(connection) = shelf.newest(&addresses, tls.as_ref())
         {

@@ -5,6 +5,7 @@
 use super::Usage;
 use super::counts::{Anomalies, Anomaly};
 use super::shape::{Dialect, Node};
+use super::tail::read_tail;
 use super::walk::Walk;
 
 /// What a usage object says.
@@ -32,13 +33,30 @@ pub fn read(object: &[u8]) -> Option<Reading> {
 #[derive(Debug)]
 pub struct BodyScanner {
     walk: Walk,
+    /// Whether the answer was read the short way.
+    short: bool,
 }
 
 impl BodyScanner {
     /// A scanner for one answer.
     #[must_use]
     pub fn new(dialect: Dialect) -> BodyScanner {
-        BodyScanner { walk: Walk::new(dialect.body()) }
+        BodyScanner { walk: Walk::new(dialect.body()), short: false }
+    }
+
+    /// Reads an answer that lies there whole, the short way where that is certain: then no text is counted. Call it instead
+    /// of [`BodyScanner::feed`], once.
+    pub fn feed_whole(&mut self, body: &[u8]) {
+        let Some(tail) = read_tail(body) else {
+            return self.walk.feed(body);
+        };
+        let found = &mut self.walk.found;
+        found.usage = Some(tail.reading.usage);
+        if let Some(anomaly) = tail.reading.anomaly {
+            found.anomalies.add(anomaly);
+        }
+        found.model = tail.model.map(Into::into);
+        self.short = true;
     }
 
     /// Reads the next piece; it is not kept.
@@ -79,7 +97,7 @@ impl BodyScanner {
     /// Whether the JSON document is complete; false for one that was cut, and for what is no JSON.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.walk.is_closed()
+        self.short || self.walk.is_closed()
     }
 }
 

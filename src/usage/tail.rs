@@ -1,0 +1,194 @@
+//! Reads usage and model out of a JSON answer that lies there whole, without walking through what was generated.
+//!
+//! Must not guess: where the short way is not certain, it says nothing and the walk decides. What makes it certain: in valid
+//! JSON the bytes `"usage"` before a colon are a key, as a quote inside a string is escaped; and what stands open behind a
+//! key up to the end of the document tells how deep it stands. Numbers from a key at the root are the answer's own.
+
+use memchr::memmem;
+
+use super::json::{Reading, read};
+
+/// What the short way found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tail<'a> {
+    /// The usage at the root.
+    pub(super) reading: Reading,
+    /// The model at the root, where it is plain ASCII and stands before anything nested.
+    pub(super) model: Option<&'a str>,
+}
+
+/// Reads the root's `usage` and `model`. `None`: none there, all zero, or not certain.
+#[must_use]
+pub(super) fn read_tail(body: &[u8]) -> Option<Tail<'_>> {
+    // An answer that speaks of an error is for the walk.
+    if memmem::find(body, b"\"error\"").is_some() {
+        return None;
+    }
+    let key = memmem::rfind(body, b"\"usage\"")?;
+    let after = skip_space(body, key + b"\"usage\"".len());
+    if body.get(after) != Some(&b':') {
+        return None;
+    }
+    let value = skip_space(body, after + 1);
+    if body.get(value) != Some(&b'{') || closed_behind(&body[value..])? != 1 {
+        return None;
+    }
+    let object = &body[value..value + end_of_object(&body[value..])?];
+    Some(Tail { reading: read(object)?, model: model_at_the_head(body) })
+}
+
+fn skip_space(body: &[u8], from: usize) -> usize {
+    let space = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    from + body.get(from..).unwrap_or_default().iter().take_while(space).count()
+}
+
+/// How many containers that were opened before are closed in this rest of a document; `None` where it is not one.
+fn closed_behind(rest: &[u8]) -> Option<usize> {
+    let (mut open, mut closed) = (0_usize, 0_usize);
+    let mut at = 0;
+    while let Some(&byte) = rest.get(at) {
+        match byte {
+            b'"' => at = end_of_string(rest, at)?,
+            b'{' | b'[' => open += 1,
+            b'}' | b']' if open > 0 => open -= 1,
+            b'}' => closed += 1,
+            b']' => return None,
+            _ => {}
+        }
+        at += 1;
+    }
+    (open == 0).then_some(closed)
+}
+
+/// The length of the object that begins here.
+fn end_of_object(rest: &[u8]) -> Option<usize> {
+    let mut open = 0_usize;
+    let mut at = 0;
+    while let Some(&byte) = rest.get(at) {
+        match byte {
+            b'"' => at = end_of_string(rest, at)?,
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open = open.checked_sub(1)?,
+            _ => {}
+        }
+        at += 1;
+        if open == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Where the string that begins at `quote` has its last quote.
+fn end_of_string(rest: &[u8], quote: usize) -> Option<usize> {
+    let mut at = quote + 1;
+    loop {
+        let found = at + memchr::memchr2(b'"', b'\\', rest.get(at..)?)?;
+        if rest[found] == b'"' {
+            return Some(found);
+        }
+        at = found + 2;
+    }
+}
+
+/// The `model` among the members that stand before the first container of the root.
+fn model_at_the_head(body: &[u8]) -> Option<&str> {
+    const KEY: &[u8] = b"\"model\"";
+    let root = skip_space(body, 0);
+    let nested = root + 1 + memchr::memchr2(b'{', b'[', body.get(root + 1..)?)?;
+    let key = memmem::find(&body[..nested], KEY)?;
+    let colon = skip_space(body, key + KEY.len());
+    let value = skip_space(body, colon + 1);
+    if body.get(colon) != Some(&b':') || body.get(value) != Some(&b'"') {
+        return None;
+    }
+    let end = end_of_string(&body[..nested], value)?;
+    let name = &body[value + 1..end];
+    let plain = !name.is_empty() && name.len() <= 128 && name.is_ascii() && !name.contains(&b'\\');
+    if plain { std::str::from_utf8(name).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::usage::Dialect;
+    use crate::usage::json::BodyScanner;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    fn walked(body: &[u8]) -> BodyScanner {
+        let mut scanner = BodyScanner::new(Dialect::Chat);
+        scanner.feed(body);
+        scanner
+    }
+
+    #[test]
+    fn a_usual_answer_is_read_the_short_way() {
+        let body = include_bytes!("../../tests/fixtures/chat_response.json");
+        let tail = read_tail(body).unwrap();
+        assert_eq!((tail.reading.usage.input, tail.reading.usage.output), (19, 7));
+        assert_eq!(tail.model, Some("gpt-x-2026-01-01"));
+    }
+
+    #[test]
+    fn usage_in_text_or_deeper_down_is_left_to_the_walk() {
+        for body in [
+            r#"{"choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":9}"}}]}"#,
+            r#"{"choices":[{"usage":{"prompt_tokens":9,"completion_tokens":9}}]}"#,
+            r#"{"a":{"usage":{"prompt_tokens":9}}}"#,
+            r#"{"choices":["usage"],"x":1}"#,
+            r#"{"usage":null}"#,
+            r#"{"usage":{"prompt_tokens":0,"completion_tokens":0}}"#,
+            r#"{"error":{"message":"x"},"usage":{"prompt_tokens":1}}"#,
+            r#"[{"usage":{"prompt_tokens":9}}]"#,
+            r#"{"usage":{"prompt_tokens":9}"#,
+            r#"{"usage":{"prompt_tokens":9"#,
+        ] {
+            assert_eq!(read_tail(body.as_bytes()), None, "{body}");
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let word =
+            prop_oneof![Just("usage".to_owned()), Just("model".to_owned()), Just("\"usage\":{".to_owned()), ".{0,6}"];
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<u16>().prop_map(Value::from), word.clone().prop_map(Value::from)];
+        leaf.prop_recursive(3, 24, 4, move |inner| {
+            let key = prop_oneof![Just("usage".to_owned()), Just("prompt_tokens".to_owned()), "[a-c]{1,2}"];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((key, inner), 0..4).prop_map(|members| members.into_iter().collect::<Value>()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn where_the_short_way_answers_the_walk_says_the_same(
+            before in any_json(),
+            input in 0u64..1_000,
+            output in 0u64..1_000,
+            behind in any_json(),
+            pretty: bool,
+        ) {
+            let value = json!({
+                "id": before, "model": "m", "usage": { "prompt_tokens": input, "completion_tokens": output }, "z": behind
+            });
+            let body = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
+            let walked = walked(&body);
+            if let Some(tail) = read_tail(&body) {
+                prop_assert_eq!(Some(tail.reading.usage), walked.usage());
+                if let Some(model) = tail.model {
+                    prop_assert_eq!(Some(model), walked.served_model());
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(body: Vec<u8>, cut in 0usize..400) {
+            let _ = read_tail(&body);
+            let fixture = include_bytes!("../../tests/fixtures/chat_response.json");
+            let _ = read_tail(&fixture[..cut.min(fixture.len())]);
+        }
+    }
+}
