@@ -150,12 +150,20 @@ async fn books(gateway: &Gateway, report: &mut Report) -> Fallible<()> {
         ("calls in flight", sum(&metrics, "tollgate_in_flight{", ""), 0),
         ("calls at the upstream", sum(&metrics, "tollgate_upstream_in_flight{", ""), 0),
         ("open reservations", sum(&metrics, "tollgate_reservations{", ""), 0),
-        ("tokens used, by the limit's level", used(&status, "tokens"), charged),
         ("calls used, by the limit's level", used(&status, "requests"), WHOLE + CALLS),
     ] {
         report.row(name, [got.to_string(), wanted.to_string()]);
         same(report, name, got, wanted);
     }
+    // What was reserved, not used and not given back either stays on the level: a give-back never returns more than it can be
+    // sure that time or other give-backs did not return before. Parts of a token make it less than what is counted.
+    let forgone = sum(&metrics, "tollgate_tokens_forgone_total{", "");
+    let level = used(&status, "tokens");
+    let name = "tokens used, by the limit's level";
+    report.row("tokens charged, by the records", [charged.to_string(), "–".to_owned()]);
+    report.row("tokens forgone", [forgone.to_string(), "–".to_owned()]);
+    report.row(name, [level.to_string(), format!("{charged} to {}", charged + forgone)]);
+    same(report, name, level, level.clamp(charged, charged + forgone));
     Ok(())
 }
 

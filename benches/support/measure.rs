@@ -1,7 +1,7 @@
 //! Times a piece of work and counts its allocations.
 //!
-//! The allocator is the program's own, mimalloc, wrapped by one that can count: lints forbid `unsafe` in this package, benches
-//! included, so the wrapper comes from a crate. It counts only while it is told to, and only what the measuring thread does;
+//! The allocator is the program's own, the system's, wrapped by one that can count: lints forbid `unsafe` in this package,
+//! benches included, so the wrapper comes from a crate. It counts only while it is told to, and only what the measuring thread does;
 //! while time is taken it costs about two nanoseconds an allocation. Growing a buffer counts as an allocation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tracking_allocator::{AllocationGroupId, AllocationGroupToken, AllocationRegi
 use crate::report::percentile;
 
 #[global_allocator]
-static ALLOCATOR: Allocator<mimalloc::MiMalloc> = Allocator::from_allocator(mimalloc::MiMalloc);
+static ALLOCATOR: Allocator<std::alloc::System> = Allocator::system();
 
 /// Allocations in the measured group.
 static COUNTED: AtomicU64 = AtomicU64::new(0);
