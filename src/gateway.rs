@@ -8,8 +8,10 @@ pub mod body;
 pub mod call;
 pub mod error;
 pub mod forward;
+pub mod limit_headers;
 pub mod meter;
 pub mod model_list;
+mod reader;
 pub mod receive;
 pub mod resolved;
 pub mod respond;
@@ -100,7 +102,28 @@ where
         let id = self.services.random.request_id();
         let id_header = header(&id);
         let (parts, body) = request.into_parts();
+        let mut response = self.answer(&running, &parts, body, peer, received, id, id_header).await;
+        if parts.method == http::Method::HEAD {
+            without_body(&mut response);
+        }
+        response
+    }
 
+    #[expect(clippy::too_many_arguments, reason = "what is known of a call before it has a name")]
+    async fn answer<B>(
+        &self,
+        running: &Running,
+        parts: &Parts,
+        body: B,
+        peer: SocketAddr,
+        received: Moment,
+        id: String,
+        id_header: HeaderValue,
+    ) -> Response<ResponseBody<R>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<ReceiveError>,
+    {
         let caller = match authenticate::authenticate(&parts.headers, &running.directory, &self.services.sign_ins, peer)
         {
             Ok(caller) => caller,
@@ -113,7 +136,7 @@ where
         let mut call = Call::open(&self.services, id, caller, received);
         call.note(|facts| facts.log = running.log_calls);
 
-        match self.stages(&running, &parts, body, &mut call).await {
+        match self.stages(running, parts, body, &mut call).await {
             Ok(Answered::Upstream(reply, admission)) => {
                 meter::meter(reply, call, admission.flight, id_header, &admission.view)
             }
@@ -141,20 +164,24 @@ where
             return Err(GatewayError::Internal);
         };
         if endpoint.class() == Class::ModelList {
-            return model_list::answer(&parts.method, model_id.as_deref(), &tenant, running).map(Answered::Here);
+            return model_list::answer(model_id.as_deref(), &tenant, running).map(Answered::Here);
         }
 
         let promised = receive::content_length(&parts.headers);
         admit::peek(&tenant, promised, &self.services.metrics, received)?;
-        let inbound = receive::receive(endpoint, &parts.headers, body, running.max_body, running.rules).await?;
+        let body = receive::receive(&parts.headers, body, running.max_body).await?;
+        let here = self.now();
+        let inbound = receive::understand(endpoint, body, running.rules)?;
         call.note(|facts| {
+            facts.here = here;
             facts.bytes_in = inbound.body.len() as u64;
             facts.stream = inbound.peek.stream;
             facts.model = Some(inbound.peek.model.clone());
         });
+        route::ends_with_the_call(&inbound.peek)?;
         let matched = route::route(&tenant, &inbound.peek.model, &running.routes)?;
         call.note(|facts| facts.matched = Some(matched.clone()));
-        let admission = admit::admit(call, &matched, &inbound, self.now()).await?;
+        let admission = admit::admit(call, &matched, &inbound, here).await?;
         let reply = forward::forward(&self.upstreams, call, &admission, &matched, &parts.headers, inbound).await?;
         Ok(Answered::Upstream(reply, admission))
     }
@@ -213,6 +240,15 @@ where
     }
 }
 
+/// An answer to HEAD has the headers of one to GET, and no body (RFC 9110 9.3.2).
+fn without_body<R>(response: &mut Response<ResponseBody<R>>) {
+    if let ResponseBody::Full(bytes) = response.body() {
+        let length = HeaderValue::from(bytes.len());
+        response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
+        *response.body_mut() = ResponseBody::Empty;
+    }
+}
+
 /// Who answered.
 enum Answered<R> {
     /// An upstream.
@@ -224,11 +260,17 @@ enum Answered<R> {
 /// The operation that a request means.
 fn find(parts: &Parts) -> Result<(Endpoint, Option<String>), GatewayError> {
     let path = parts.uri.path();
-    if parts.headers.contains_key(UPGRADE) && endpoint::is_upgradable(path) {
+    if asks_for_websocket(&parts.headers) && endpoint::is_upgradable(path) {
         return Err(GatewayError::Upgrade);
     }
     let found = endpoint::find(&parts.method, path).map_err(GatewayError::Endpoint)?;
     Ok((found.endpoint, found.model_id.map(std::borrow::Cow::into_owned)))
+}
+
+/// Whether `Upgrade` names WebSocket (RFC 6455 4.1). Anything else in it, such as h2c, may be ignored (RFC 9110 7.8).
+fn asks_for_websocket(headers: &http::HeaderMap) -> bool {
+    let names = headers.get_all(UPGRADE).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    names.into_iter().any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Our ids are ASCII.

@@ -15,10 +15,17 @@ impl Config {
 
     /// How many values each label can have.
     fn extent(&self) -> Extent {
+        // Tenants that share the label `other` may have plans whose limits have different names.
         let limits = |tenant: &super::TenantSpec| {
             let quotas = tenant.limits.requests.len() + tenant.limits.tokens.len();
             quotas + usize::from(tenant.limits.concurrent.is_some())
         };
+        let mut plans: Vec<(&str, usize)> = self.tenants.iter().map(|tenant| (&*tenant.plan, limits(tenant))).collect();
+        plans.sort_unstable();
+        plans.dedup();
+        let shared = self.tenants.len() > self.metrics.max_tenants;
+        let counts = plans.iter().map(|(_, limits)| *limits);
+        let limits = if shared { counts.sum() } else { counts.max().unwrap_or(0) };
         let inference = Endpoint::ALL.into_iter().filter(|endpoint| endpoint.class() == Class::Inference);
         Extent {
             tenants: count(self.tenants.len()),
@@ -26,7 +33,7 @@ impl Config {
             patterns: count(self.routes.iter().count()),
             endpoints: count(inference.count()),
             upstreams: count(self.upstreams.len()),
-            limits: count(self.tenants.iter().map(limits).max().unwrap_or(0)),
+            limits: count(limits),
         }
     }
 }

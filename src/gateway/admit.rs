@@ -79,6 +79,9 @@ pub async fn admit(
     }
     meters.reserved.increment(admitted.reservation.tokens());
     meters.reservations.increment(1.0);
+    if admitted.reservation.tokens() > 0 {
+        facts.estimate.output = admitted.reservation.tokens().saturating_sub(input);
+    }
     facts.reservation = Some(admitted.reservation);
     let flight = Flight::new(admitted.in_flight, &meters.in_flight);
     Ok(Admission { flight, view: admitted.view })

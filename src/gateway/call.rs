@@ -34,6 +34,8 @@ pub struct Facts {
     pub endpoint: Option<Endpoint>,
     /// When its head was read.
     pub received: Moment,
+    /// When its body had arrived: what passed before was the client's time.
+    pub here: Moment,
     /// Whether it gets a log line.
     pub log: bool,
     /// Whether a stream was asked for.
@@ -60,7 +62,7 @@ pub struct Facts {
     pub first_byte: Option<Moment>,
     /// The status that the client gets.
     pub status: u16,
-    /// Time that passed here before the answer began.
+    /// Time that passed here, from the body's last byte to the request's way to the upstream.
     pub overhead: Duration,
     /// Bytes of the request's body.
     pub bytes_in: u64,
@@ -124,6 +126,7 @@ impl Call {
             caller,
             endpoint: None,
             received,
+            here: received,
             log: false,
             stream: false,
             model: None,

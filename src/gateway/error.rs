@@ -31,6 +31,12 @@ pub enum GatewayError {
     /// The body was not understood.
     #[error("body refused: {}", .0.message)]
     Body(BodyFault),
+    /// A parameter asks for state that nobody keeps here.
+    #[error("kept state asked for: {param}")]
+    KeptState {
+        /// The parameter.
+        param: &'static str,
+    },
     /// No route, or not for this tenant.
     #[error("model not found")]
     ModelNotFound {
@@ -174,6 +180,7 @@ impl GatewayError {
                 ReceiveError::Gone => "client_gone",
             },
             GatewayError::Body(fault) => fault.code.as_str(),
+            GatewayError::KeptState { .. } => "unsupported_parameter",
             GatewayError::ModelNotFound { .. } => "model_not_found",
             GatewayError::Limit { refusal, .. } => match refusal.kind {
                 crate::limits::Kind::Requests => "request_limit",

@@ -3,6 +3,7 @@
 //! The one place that walks deployments. Must not know how an answer is metered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -17,7 +18,7 @@ use super::admit::Admission;
 use super::call::Call;
 use super::error::GatewayError;
 use super::receive::Inbound;
-use super::resolved::{Attempt, Raised};
+use super::resolved::{Attempt, Raised, UpstreamMeters};
 use super::settle::InputCharge;
 use crate::routing::Matched;
 use crate::stream::UsageChunk;
@@ -29,6 +30,8 @@ use crate::wire::splice::{self, Edit};
 
 /// The most of an upstream's error that is read; what is longer is cut.
 const ERROR_BODY: usize = 1024 * 1024;
+/// How long an upstream's error may take to arrive, once its head is there.
+const ERROR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What an upstream answered.
 pub enum Reply<B> {
@@ -86,7 +89,7 @@ where
     call.note(|facts| {
         facts.upstream = Some(Arc::clone(&upstream.name));
         facts.attempts += 1;
-        facts.overhead = now.since(facts.received);
+        facts.overhead = now.since(facts.here);
     });
     let at_upstream = meters.in_flight.raise();
     let mut upstreams = upstreams.clone();
@@ -102,24 +105,25 @@ where
         Ok(response) => response,
         Err(error) => {
             meters.attempted(Attempt::of_error(&error), &services.metrics);
-            tracing::warn!(upstream = &*upstream.name, reason = %error, "upstream gave no answer");
+            if let Some(kept_back) = meters.may_complain() {
+                tracing::warn!(upstream = &*upstream.name, reason = %error, kept_back, "upstream gave no answer");
+            }
             return Err(error.into());
         }
     };
     let (parts, body) = response.into_parts();
     meters.attempted(Attempt::of_status(parts.status), &services.metrics);
     if parts.status.is_redirection() {
-        tracing::error!(
-            upstream = &*upstream.name,
-            status = parts.status.as_u16(),
-            "upstream redirects: check its base_url"
-        );
+        if let Some(kept_back) = meters.may_complain() {
+            let status = parts.status.as_u16();
+            tracing::error!(upstream = &*upstream.name, status, kept_back, "upstream redirects: check its base_url");
+        }
         return Err(GatewayError::Redirected);
     }
     if parts.status.is_success() {
         return Ok(Reply::Answer { parts, body, usage_chunk, at_upstream });
     }
-    refusal(parts, body, Dialect::of(endpoint), &upstream.name).await
+    refusal(parts, body, Dialect::of(endpoint), &upstream.name, &meters).await
 }
 
 /// A call that waits for its upstream. Writes down when it was sent, if it was; also when the client leaves meanwhile.
@@ -163,16 +167,21 @@ async fn refusal<B>(
     body: B,
     dialect: Option<Dialect>,
     upstream: &str,
+    meters: &UpstreamMeters,
 ) -> Result<Reply<B>, GatewayError>
 where
     B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
 {
-    let mut body = read_error(body).await?;
+    let mut body = read_error(body).await;
     let code = error_code(&body);
     let ours = parts.status == StatusCode::UNAUTHORIZED
         || parts.status == StatusCode::FORBIDDEN && code.as_deref().is_some_and(is_credential_code);
     if ours {
-        tracing::error!(upstream, status = parts.status.as_u16(), code, "upstream refused our credential");
+        if let Some(kept_back) = meters.may_complain() {
+            let code = code.as_deref().map(|code| code.chars().take(64).collect::<String>());
+            let status = parts.status.as_u16();
+            tracing::error!(upstream, status, code, kept_back, "upstream refused our credential");
+        }
         return Err(GatewayError::CredentialRefused);
     }
     mask_ids(&mut body);
@@ -189,21 +198,25 @@ where
     Ok(Reply::Refusal { parts, body, input, usage })
 }
 
-async fn read_error<B>(mut body: B) -> Result<BytesMut, GatewayError>
+/// What comes of an error's body within its size and time. The status says what matters, so a body that breaks off, stalls or
+/// never ends makes no other failure of it.
+async fn read_error<B>(mut body: B) -> BytesMut
 where
     B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
 {
     let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else {
+    let until = tokio::time::Instant::now() + ERROR_PATIENCE;
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout_at(until, body.frame()).await {
+        let Ok(data) = frame.into_data() else {
             continue;
         };
-        if all.len() + data.len() > ERROR_BODY {
-            return Err(UpstreamError::Protocol("an error of more than 1 MiB".to_owned()).into());
+        let room = ERROR_BODY - all.len();
+        all.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() >= room {
+            break;
         }
-        all.extend_from_slice(&data);
     }
-    Ok(all)
+    all
 }
 
 /// `error.code`, or `code` where that stands at the top; OpenAI's and Mistral's shapes.

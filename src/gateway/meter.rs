@@ -3,30 +3,32 @@
 //! Ends its call exactly once: at the answer's end, at its break, or when the client drops it. Holds no more than the frame
 //! in hand and what the scanner must hold back. Must not know where the bytes come from or go to.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use smallvec::SmallVec;
 
 use super::body::{CutShort, ResponseBody};
-use super::call::{Call, Flight, Reading};
+use super::call::{Call, Flight};
 use super::forward::Reply;
+use super::limit_headers::rate_limits;
+use super::reader::Reader;
 use super::resolved::{Attempt, Raised};
-use super::respond::{X_REQUEST_ID, X_TOLLGATE_REQUEST_ID, rate_limits};
+use super::respond::{X_REQUEST_ID, X_TOLLGATE_REQUEST_ID};
 use super::settle::Ending;
 use crate::limits::View;
 use crate::simulator::SIMULATED;
-use crate::stream::{Boundary, Ended, Passed, Scanner, UsageChunk, ending};
+use crate::stream::{Boundary, Ended, Passed, UsageChunk, ending};
 use crate::upstream::headers::clean_response;
 use crate::upstream::{UpstreamError, Waited};
 use crate::usage::Dialect;
-use crate::usage::json::BodyScanner;
 use crate::usage::record::Outcome;
 
 /// Headers that are put into an answer, at most: ids and limits.
@@ -56,14 +58,6 @@ enum After {
     End,
     /// A cut.
     Cut,
-}
-
-/// What reads along.
-enum Reader {
-    Stream(Box<Scanner>, Dialect),
-    Json(Box<BodyScanner>),
-    /// Nothing can be read in it; the word says why.
-    Blind(&'static str),
 }
 
 /// Turns an upstream's reply into the client's response. `id` is ours; `view` shows the tenant's limits.
@@ -150,59 +144,23 @@ fn dressed(mut parts: Parts, id: HeaderValue, view: &View) -> Parts {
     parts
 }
 
-impl Reader {
-    fn of(headers: &HeaderMap, dialect: Option<Dialect>, usage_chunk: UsageChunk) -> Self {
-        let Some(dialect) = dialect else {
-            return Reader::Blind("endpoint");
-        };
-        let identity = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-        if headers.get(CONTENT_ENCODING).is_some_and(|coding| !identity(coding)) {
-            return Reader::Blind("compressed");
-        }
-        let essence = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let essence = essence.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-        if essence.eq_ignore_ascii_case(b"text/event-stream") {
-            return Reader::Stream(Box::new(Scanner::new(dialect, usage_chunk)), dialect);
-        }
-        if essence.eq_ignore_ascii_case(b"application/json") {
-            return Reader::Json(Box::new(BodyScanner::new(dialect)));
-        }
-        Reader::Blind("content_type")
-    }
-
-    fn reading(&self) -> Reading {
-        match self {
-            Reader::Stream(scanner, _) => Reading {
-                usage: scanner.usage(),
-                text_bytes: scanner.text_bytes(),
-                anomalies: scanner.anomalies(),
-                unmetered: scanner.gave_up().then_some("line_too_long"),
-            },
-            Reader::Json(scanner) => Reading {
-                usage: scanner.usage(),
-                text_bytes: scanner.text_bytes(),
-                anomalies: scanner.anomalies(),
-                unmetered: None,
-            },
-            Reader::Blind(why) => Reading { unmetered: Some(why), ..Reading::default() },
-        }
-    }
-
-    fn served_model(&self) -> Option<&str> {
-        match self {
-            Reader::Stream(scanner, _) => scanner.served_model(),
-            Reader::Json(scanner) => scanner.served_model(),
-            Reader::Blind(_) => None,
-        }
-    }
-}
-
 impl<B> MeteredBody<B>
 where
     B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
 {
-    /// See [`Body::poll_frame`].
+    /// See [`Body::poll_frame`]. A panic of ours is written down as ours, and goes on to the server, which cuts the answer.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
+        match catch_unwind(AssertUnwindSafe(|| self.next_frame(cx))) {
+            Ok(polled) => polled,
+            Err(panic) => {
+                self.inner = None;
+                self.call.end(Ending::Broken(Outcome::InternalError));
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutShort>>> {
         loop {
             if !self.held.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(self.held.remove(0)))));
@@ -355,8 +313,11 @@ where
         let Some(name) = self.call.facts().and_then(|facts| facts.upstream.clone()) else {
             return;
         };
-        services.upstream(&name).attempted(Attempt::of_error(error), &services.metrics);
-        tracing::warn!(upstream = &*name, reason = %error, "upstream broke off its answer");
+        let meters = services.upstream(&name);
+        meters.attempted(Attempt::of_error(error), &services.metrics);
+        if let Some(kept_back) = meters.may_complain() {
+            tracing::warn!(upstream = &*name, reason = %error, kept_back, "upstream broke off its answer");
+        }
     }
 
     fn close(&mut self, ending: Ending) {

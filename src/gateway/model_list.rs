@@ -3,8 +3,8 @@
 //! Must not know limits or usage.
 
 use bytes::Bytes;
+use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Response};
 use serde_json::{Value, json};
 
 use super::body::ResponseBody;
@@ -17,7 +17,6 @@ use crate::tenant::Tenant;
 /// # Errors
 /// 404 `model_not_found` for a model that is not routed, or not this tenant's.
 pub fn answer<B>(
-    method: &Method,
     id: Option<&str>,
     tenant: &Tenant,
     running: &Running,
@@ -29,12 +28,8 @@ pub fn answer<B>(
             model(id, running.since)
         }
     };
-    let text = Bytes::from(value.to_string());
-    let length = HeaderValue::from(text.len());
-    let body = if method == Method::HEAD { ResponseBody::Empty } else { ResponseBody::Full(text) };
-    let mut response = Response::new(body);
+    let mut response = Response::new(ResponseBody::Full(Bytes::from(value.to_string())));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert(http::header::CONTENT_LENGTH, length);
     Ok(response)
 }
 

@@ -30,17 +30,11 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads a body to its end and understands it.
+/// Reads a body to its end.
 ///
 /// # Errors
-/// 408, 413, 415 as [`ReceiveError`] says; 400 with the fault's place as [`GatewayError::Body`].
-pub async fn receive<B>(
-    endpoint: Endpoint,
-    headers: &HeaderMap,
-    body: B,
-    max_body: usize,
-    rules: Rules,
-) -> Result<Inbound, GatewayError>
+/// 408, 413, 415 as [`ReceiveError`] says.
+pub async fn receive<B>(headers: &HeaderMap, body: B, max_body: usize) -> Result<Bytes, GatewayError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<ReceiveError>,
@@ -51,7 +45,14 @@ where
         return Err(ReceiveError::TooLarge { limit: max_body }.into());
     }
     let promised = promised.and_then(|length| usize::try_from(length).ok());
-    let body = collect(body, promised, max_body).await?;
+    Ok(collect(body, promised, max_body).await?)
+}
+
+/// Reads strictly what a body says.
+///
+/// # Errors
+/// 400 with the fault's place as [`GatewayError::Body`].
+pub fn understand(endpoint: Endpoint, body: Bytes, rules: Rules) -> Result<Inbound, GatewayError> {
     let peek = peek(endpoint, &body, rules).map_err(GatewayError::Body)?;
     Ok(Inbound { body, peek })
 }

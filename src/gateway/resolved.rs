@@ -4,9 +4,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use metrics::{Counter, Gauge, Histogram};
 
 use crate::telemetry::metrics::Metrics;
@@ -130,6 +132,7 @@ pub struct UpstreamMeters {
     attempts: [OnceLock<Counter>; 8],
     /// Calls that it is working on.
     pub in_flight: Level,
+    complaints: Complaints,
 }
 
 impl UpstreamMeters {
@@ -139,6 +142,7 @@ impl UpstreamMeters {
         UpstreamMeters {
             name: Arc::clone(name),
             attempts: Default::default(),
+            complaints: Complaints::default(),
             in_flight: Level::new(metrics.gauge(&series::UPSTREAM_IN_FLIGHT, &[name])),
         }
     }
@@ -148,6 +152,36 @@ impl UpstreamMeters {
         self.attempts[attempt as usize]
             .get_or_init(|| metrics.counter(&series::ATTEMPTS, &[&self.name, attempt.as_str()]))
             .increment(1);
+    }
+}
+
+impl UpstreamMeters {
+    /// Whether a log line may say what is wrong with this upstream now, and how many have been kept back since the last:
+    /// one a second, so that an outage does not drown the log. The metrics count all.
+    pub fn may_complain(&self) -> Option<u64> {
+        self.complaints.next()
+    }
+}
+
+/// Thins out log lines.
+struct Complaints {
+    pace: DefaultDirectRateLimiter,
+    kept_back: AtomicU64,
+}
+
+impl Default for Complaints {
+    fn default() -> Self {
+        Complaints { pace: RateLimiter::direct(Quota::per_second(NonZeroU32::MIN)), kept_back: AtomicU64::new(0) }
+    }
+}
+
+impl Complaints {
+    fn next(&self) -> Option<u64> {
+        if self.pace.check().is_ok() {
+            return Some(self.kept_back.swap(0, Ordering::Relaxed));
+        }
+        self.kept_back.fetch_add(1, Ordering::Relaxed);
+        None
     }
 }
 

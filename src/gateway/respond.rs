@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
 use super::error::{AuthenticateError, GatewayError, ReceiveError, TransportError};
-use crate::limits::{Kind, Period, Refusal, Shown, View, Why};
+use super::limit_headers::{go_duration, rate_limits};
+use crate::limits::{Kind, Period, Refusal, View, Why};
 use crate::net::random::Random;
 use crate::upstream::UpstreamError;
 use crate::wire::endpoint::NotServed;
@@ -25,13 +26,6 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// A wait in milliseconds; SDKs read it before `retry-after`.
 pub const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
-
-const LIMIT_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
-const REMAINING_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
-const RESET_REQUESTS: HeaderName = HeaderName::from_static("x-ratelimit-reset-requests");
-const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-tokens");
-const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
-const RESET_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
 /// Above this, one SDK ignores what it is told and hammers (4-wire-contract.md 4.4): it is told not to retry.
 const LONGEST_OBEYED: Duration = Duration::from_secs(60);
@@ -83,6 +77,16 @@ pub fn told(error: &GatewayError) -> Told {
         GatewayError::Body(fault) => Told {
             param: fault.param.clone(),
             ..plain(StatusCode::BAD_REQUEST, fault.code.as_str(), fault.message.clone())
+        },
+        GatewayError::KeptState { param } => Told {
+            param: Some((*param).to_owned()),
+            ..plain(
+                StatusCode::BAD_REQUEST,
+                "unsupported_parameter",
+                format!(
+                    "`{param}` is not available on this gateway: its answer would be kept by the provider and fetched later. Leave it out, and stream the answer instead."
+                ),
+            )
         },
         GatewayError::ModelNotFound { model } => plain(
             StatusCode::NOT_FOUND,
@@ -373,76 +377,6 @@ fn retry_after(headers: &mut http::HeaderMap, wait: Duration) {
     if wait > LONGEST_OBEYED {
         headers.insert(X_SHOULD_RETRY, HeaderValue::from_static("false"));
     }
-}
-
-/// Puts in the tenant's limits, in OpenAI's formats. All values are cut from one buffer.
-pub fn rate_limits(headers: &mut http::HeaderMap, view: &View) {
-    let mut text = BytesMut::with_capacity(96);
-    let mut show = |shown: &Shown, [limit, remaining, reset]: [HeaderName; 3]| {
-        put(headers, limit, &mut text, |text| push_number(text, u128::from(shown.limit)));
-        put(headers, remaining, &mut text, |text| push_number(text, u128::from(shown.remaining)));
-        put(headers, reset, &mut text, |text| push_duration(text, shown.reset));
-    };
-    if let Some(shown) = &view.requests {
-        show(shown, [LIMIT_REQUESTS, REMAINING_REQUESTS, RESET_REQUESTS]);
-    }
-    if let Some(shown) = &view.tokens {
-        show(shown, [LIMIT_TOKENS, REMAINING_TOKENS, RESET_TOKENS]);
-    }
-}
-
-fn put(headers: &mut http::HeaderMap, name: HeaderName, text: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-    write(text);
-    if let Ok(value) = HeaderValue::from_maybe_shared(text.split().freeze()) {
-        headers.insert(name, value);
-    }
-}
-
-fn push_number(text: &mut BytesMut, number: u128) {
-    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// A duration as OpenAI writes it, rounded up to milliseconds: `0s`, `174ms`, `9.816s`, `6m0s`, `1h0m5s` (4-wire-contract.md 5).
-#[must_use]
-pub fn go_duration(wait: Duration) -> String {
-    let mut text = BytesMut::new();
-    push_duration(&mut text, wait);
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-fn push_duration(text: &mut BytesMut, wait: Duration) {
-    let millis = wait.as_nanos().div_ceil(1_000_000);
-    if millis == 0 {
-        return text.extend_from_slice(b"0s");
-    }
-    if millis < 1_000 {
-        push_number(text, millis);
-        return text.extend_from_slice(b"ms");
-    }
-    let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
-    if hours > 0 {
-        push_number(text, hours);
-        text.extend_from_slice(b"h");
-    }
-    if hours > 0 || minutes > 0 {
-        push_number(text, minutes);
-        text.extend_from_slice(b"m");
-    }
-    push_number(text, millis / 1_000 % 60);
-    let rest = millis % 1_000;
-    if rest > 0 {
-        let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + u8::try_from(digit).unwrap_or(0));
-        let shown = if digits[2] != b'0' {
-            3
-        } else if digits[1] != b'0' {
-            2
-        } else {
-            1
-        };
-        text.extend_from_slice(b".");
-        text.extend_from_slice(&digits[..shown]);
-    }
-    text.extend_from_slice(b"s");
 }
 
 #[cfg(test)]

@@ -202,11 +202,16 @@ fn why_broken(ending: Ending) -> &'static str {
     }
 }
 
-/// Tokens in the text that passed.
+/// Tokens in the text that passed; where it could not be read, in the bytes that passed, or in the time that they took.
 fn written(facts: &Facts, now: Moment) -> u64 {
     let ratio =
         facts.learned.as_ref().map_or(estimate::START_BYTES_PER_TOKEN, |learned| learned.bytes_per_output_token(now));
-    estimate::tokens(facts.reading.text_bytes, ratio)
+    let read = estimate::tokens(facts.reading.text_bytes, ratio);
+    if facts.reading.unmetered.is_none() {
+        return read;
+    }
+    let timed = facts.sent.map_or(0, |sent| worked(facts, sent, now));
+    read.max(timed).max(estimate::tokens(facts.bytes_out, ratio))
 }
 
 /// Tokens that the upstream may have written unseen since it got the call, at most those planned for.

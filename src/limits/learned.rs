@@ -220,7 +220,10 @@ impl Samples {
         if !seen.output_time.is_zero() && seen.output_tokens > 0 {
             self.speed.add(as_f64(seen.output_tokens), seen.output_time.as_secs_f64(), self.weight);
         }
-        self.lengths.add(seen.output_tokens, self.weight);
+        // An answer without output, as of embeddings, says nothing of how long the others are.
+        if seen.output_tokens > 0 {
+            self.lengths.add(seen.output_tokens, self.weight);
+        }
     }
 }
 

@@ -113,8 +113,12 @@ pub const IN_FLIGHT: Definition = gauge("tollgate_in_flight", &[Tenant], "Calls 
 /// Open reservations.
 pub const RESERVATIONS: Definition = gauge("tollgate_reservations", &[Tenant], "Reservations that are not settled yet");
 /// Our share of a call.
-pub const OVERHEAD_SECONDS: Definition =
-    histogram("tollgate_overhead_seconds", &[], OVERHEAD, "This gateway's own share of a call before its first byte");
+pub const OVERHEAD_SECONDS: Definition = histogram(
+    "tollgate_overhead_seconds",
+    &[],
+    OVERHEAD,
+    "Time from a request's last byte here to its way upstream: this gateway's own share of a call",
+);
 /// Answers whose usage could not be read.
 pub const UNMETERED: Definition = counter(
     "tollgate_unmetered_responses_total",
@@ -130,7 +134,7 @@ pub const ESTIMATED: Definition = counter(
 /// Reported usage that cannot be true.
 pub const ANOMALIES: Definition = counter(
     "tollgate_usage_anomalies_total",
-    &[Endpoint, Words("reason", 4)],
+    &[Endpoint, Words("reason", 6)],
     "Reported usage that cannot be true, and was corrected",
 );
 /// Attempts at upstreams.

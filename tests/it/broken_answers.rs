@@ -274,3 +274,17 @@ async fn an_upstream_that_cannot_be_reached_is_a_503_and_costs_nothing() {
     }
     assert_eq!(gateway.shut_down().await.len(), 2);
 }
+
+#[tokio::test]
+async fn an_error_whose_body_breaks_off_is_still_the_upstreams_error_and_costs_nothing() {
+    let head = "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 7\r\ncontent-length: 100\r\n\r\n";
+    let script = Script::new().send(format!("{head}{{\"error\"")).then(Then::Close);
+    let upstream = MockUpstream::playing(script).await;
+    let gateway = TestGateway::over(&upstream);
+    let got = gateway.post("/v1/chat/completions", r#"{"model":"m","messages":[]}"#).await;
+    assert_eq!((got.status(), got.header("retry-after")), (429, Some("7")));
+    assert_eq!(got.header("x-tollgate-error"), None);
+    let records = gateway.shut_down().await;
+    assert_eq!(records[0]["outcome"], "upstream_error");
+    assert!(records[0]["output_tokens"].is_null(), "{}", records[0]);
+}

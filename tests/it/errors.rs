@@ -233,3 +233,19 @@ async fn an_error_says_no_more_of_what_the_client_wrote_than_64_characters() {
     assert!(position(&answer.body, "n".repeat(64).as_bytes()).is_some());
     assert!(position(&answer.body, "n".repeat(65).as_bytes()).is_none());
 }
+
+#[tokio::test]
+async fn work_that_outlives_its_call_is_refused_and_h2c_is_no_websocket() {
+    let answer = Script::json(200, r#"{"output":[],"usage":{"input_tokens":1,"output_tokens":1}}"#);
+    let upstream = MockUpstream::playing(answer).await;
+    let gateway = TestGateway::over(&upstream);
+    let got = gateway.post("/v1/responses", r#"{"model":"m","input":"x","background":true}"#).await;
+    assert_eq!((got.status(), got.code()), (400, "unsupported_parameter".to_owned()));
+    assert_eq!(upstream.received().len(), 0);
+
+    let body = r#"{"model":"m","input":"x"}"#;
+    let got = gateway.post_with("/v1/responses", &[("upgrade", "h2c"), ("connection", "upgrade")], body).await;
+    assert_eq!(got.status(), 200, "{got:?}");
+    let got = gateway.post_with("/v1/responses", &[("upgrade", "h2c, WebSocket")], body).await;
+    assert_eq!(got.status(), 426, "{got:?}");
+}

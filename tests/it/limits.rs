@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
-use tollgate::gateway::respond::go_duration;
+use tollgate::gateway::limit_headers::go_duration;
 use tollgate::limits::Kind;
 
 use crate::support::gateway::digest;

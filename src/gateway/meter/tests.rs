@@ -10,6 +10,8 @@ use super::*;
 use crate::gateway::settle::InputCharge;
 use crate::gateway::testing::Rig;
 use crate::wire::endpoint::Endpoint;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 const STREAM: &str = concat!(
     "data: {\"id\":\"c\",\"model\":\"gpt-real\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}],\"usage\":null}\n\n",

@@ -1,5 +1,6 @@
 use super::*;
 use crate::limits::Quota;
+use crate::limits::Shown;
 use crate::upstream::Waited;
 use crate::wire::peek::{BodyFault, FaultCode};
 use http_body_util::BodyExt;
@@ -72,6 +73,7 @@ fn case(error: &GatewayError) -> &'static str {
             FaultCode::InvalidValue => "a value that a parameter cannot have",
             FaultCode::MissingRequiredParameter => "a parameter is missing",
         },
+        GatewayError::KeptState { .. } => "a parameter that asks for kept state",
         GatewayError::ModelNotFound { .. } => "a model that is not routed, or not this tenant's",
         GatewayError::Limit { refusal, .. } => match (refusal.kind, refusal.why) {
             (Kind::Requests, _) => "the request limit",
@@ -136,6 +138,7 @@ fn every_error() -> Vec<GatewayError> {
         fault(FaultCode::AmbiguousKey, Some("Model"), "(what is wrong, and at which byte)"),
         fault(FaultCode::InvalidValue, Some("max_tokens"), "(what is wrong, and at which byte)"),
         fault(FaultCode::MissingRequiredParameter, Some("model"), "(what is missing)"),
+        GatewayError::KeptState { param: "background" },
         GatewayError::ModelNotFound { model: "gpt-9".to_owned() },
         refusal(Kind::Requests, Why::Exhausted, Some(wait)),
         refusal(Kind::Requests, Why::Exhausted, Some(long)),

@@ -129,3 +129,13 @@ proptest! {
         prop_assert!(told >= exact && as_f64(told) <= as_f64(exact) * 1.05 + 1.0, "told {told}, exact {exact}");
     }
 }
+
+#[test]
+fn answers_without_output_do_not_shorten_what_others_are_thought_to_need() {
+    let learned = seen(20, &chat(100, 20, 500), Moment::ORIGIN);
+    let before = learned.output_p90(Moment::ORIGIN);
+    for _ in 0..1_000 {
+        learned.observe(&chat(100, 20, 0), Moment::ORIGIN);
+    }
+    assert_eq!(learned.output_p90(Moment::ORIGIN), before);
+}
