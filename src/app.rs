@@ -34,8 +34,8 @@ use crate::wire::peek::{KeyRule, Rules};
 mod snapshot;
 
 /// How often histograms are folded and gauges that nobody pushes are read. Until then every sample is kept: at 30,000 calls a
-/// second five seconds of them take 7 MiB.
-const UPKEEP: Duration = Duration::from_secs(1);
+/// second, five seconds of them take 7 MiB.
+const UPKEEP: Duration = Duration::from_millis(250);
 /// How long the last records and log lines may take to reach their sinks.
 const LAST_WRITES: Duration = Duration::from_secs(2);
 
