@@ -1,3 +1,5 @@
+//! What must hold of the admin port.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;

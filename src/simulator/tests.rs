@@ -1,3 +1,5 @@
+//! What must hold of `simulator`.
+
 use super::*;
 use http_body::Body as _;
 use http_body_util::BodyExt;

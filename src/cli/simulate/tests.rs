@@ -1,3 +1,5 @@
+//! What must hold of the simulator as a server of its own.
+
 use super::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -1,3 +1,5 @@
+//! What must hold of an answer on its way: every byte passes, and its call ends once.
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::task::Waker;

@@ -1,3 +1,5 @@
+//! What must hold of every error made here; writes the users' reference, tests/fixtures/errors.txt.
+
 use super::*;
 use crate::limits::Quota;
 use crate::limits::Shown;

@@ -1,3 +1,5 @@
+//! What must hold of a call's end: the table of charges, and that nothing is lost.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! What must hold of `guard`.
+
 use http::Request;
 use proptest::prelude::*;
 

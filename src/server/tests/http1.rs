@@ -1,3 +1,5 @@
+//! What must hold of `tests`.
+
 use super::*;
 
 #[tokio::test]

@@ -1,3 +1,5 @@
+//! What must hold of `tests`.
+
 use std::time::Duration;
 
 use http_body_util::Empty;

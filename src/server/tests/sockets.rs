@@ -1,3 +1,5 @@
+//! What must hold of `tests`.
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! What must hold of `ending`.
+
 use super::*;
 use crate::stream::{Ended, UsageChunk};
 

@@ -1,3 +1,5 @@
+//! What must hold of `scan`.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What must hold of `json`.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What must hold of `record`.
+
 use super::*;
 
 fn record() -> UsageRecord<'static> {

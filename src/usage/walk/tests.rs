@@ -1,3 +1,5 @@
+//! What must hold of `walk`.
+
 use super::*;
 
 fn walk(root: Node, json: &str) -> Walk {

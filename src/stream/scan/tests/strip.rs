@@ -1,3 +1,5 @@
+//! What must hold of `tests`.
+
 use super::*;
 
 /// The stream without each event that has empty `choices` and a usage; told apart by a real JSON parser.
