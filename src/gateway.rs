@@ -277,3 +277,25 @@ fn asks_for_websocket(headers: &http::HeaderMap) -> bool {
 fn header(id: &str) -> HeaderValue {
     HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("req_unknown"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_to_head_tells_the_length_and_has_no_body() {
+        let mut response = Response::new(ResponseBody::<()>::Full(Bytes::from_static(b"{\"error\":1}")));
+        without_body(&mut response);
+        assert_eq!(response.headers()[http::header::CONTENT_LENGTH], "11");
+        assert!(matches!(response.body(), ResponseBody::Empty));
+    }
+
+    #[test]
+    fn only_websocket_is_an_upgrade_that_is_refused() {
+        for (value, refused) in [("websocket", true), ("h2c, WebSocket", true), ("h2c", false), ("websockets", false)] {
+            let mut headers = http::HeaderMap::new();
+            headers.insert(UPGRADE, HeaderValue::from_static(value));
+            assert_eq!(asks_for_websocket(&headers), refused, "{value}");
+        }
+    }
+}

@@ -225,3 +225,16 @@ impl Drop for Raised {
         self.gauge.decrement(1.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_writes_one_line_and_counts_the_others() {
+        let complaints = Complaints::default();
+        assert_eq!(complaints.next(), Some(0));
+        let kept_back = (0..1_000).filter(|_| complaints.next().is_none()).count();
+        assert!(kept_back >= 990, "{kept_back}");
+    }
+}
