@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Upstream;
 use super::headers::{copy_request, is_hop_by_hop};
 use crate::net::clock::{Clock, Moment};
-use crate::wire::endpoint::Endpoint;
+use crate::wire::endpoint::{Class, Endpoint};
 
 /// A request on its way to an upstream.
 #[derive(Debug)]
@@ -146,36 +146,25 @@ impl Body for OutBody {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Prepared {
     host: HeaderValue,
-    /// In the order of [`place`].
-    targets: [Uri; 5],
+    /// In the order of [`Endpoint`].
+    targets: [Uri; Endpoint::ALL.len()],
 }
 
 impl Prepared {
     /// `None` when host or path cannot stand in a request.
     pub(super) fn new(host: &str, path: &str) -> Option<Self> {
-        let target = |endpoint: Endpoint| format!("{path}/{}", endpoint.path()).parse::<Uri>().ok();
-        Some(Prepared {
-            host: HeaderValue::from_str(host).ok()?,
-            targets: [
-                target(Endpoint::ChatCompletions)?,
-                target(Endpoint::Completions)?,
-                target(Endpoint::Responses)?,
-                target(Endpoint::Embeddings)?,
-                target(Endpoint::Models)?,
-            ],
-        })
+        let targets: Option<Vec<Uri>> =
+            Endpoint::ALL.iter().map(|&endpoint| format!("{path}/{}", target(endpoint)).parse().ok()).collect();
+        Some(Prepared { host: HeaderValue::from_str(host).ok()?, targets: targets?.try_into().ok()? })
     }
 }
 
-/// The method of an endpoint, and where its target stands in [`Prepared`]. A single model is looked up in the list of
-/// all: an id that a client sent never becomes part of an upstream's path.
-fn place(endpoint: Endpoint) -> (Method, usize) {
+/// The upstream's path. A single model is looked up in the list of all: an id that a client sent never becomes part of an
+/// upstream's path.
+fn target(endpoint: Endpoint) -> &'static str {
     match endpoint {
-        Endpoint::ChatCompletions => (Method::POST, 0),
-        Endpoint::Completions => (Method::POST, 1),
-        Endpoint::Responses => (Method::POST, 2),
-        Endpoint::Embeddings => (Method::POST, 3),
-        Endpoint::Models | Endpoint::Model => (Method::GET, 4),
+        Endpoint::Model => Endpoint::Models.path(),
+        _ => endpoint.path(),
     }
 }
 
@@ -184,7 +173,7 @@ fn place(endpoint: Endpoint) -> (Method, usize) {
 #[must_use]
 pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, body: OutBody) -> Outgoing {
     let prepared = &upstream.base.prepared;
-    let (method, target) = place(endpoint);
+    let method = if endpoint.class() == Class::ModelList { Method::GET } else { Method::POST };
     let mut headers = HeaderMap::with_capacity(client.len() + upstream.headers.len() + 4);
     copy_request(upstream.provider, client, &mut headers);
     for (name, value) in upstream.headers.iter().filter(|(name, _)| !is_hop_by_hop(name.as_str())) {
@@ -200,7 +189,7 @@ pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, b
     }
     let mut request = Request::new(body);
     *request.method_mut() = method;
-    *request.uri_mut() = prepared.targets[target].clone();
+    *request.uri_mut() = prepared.targets[endpoint as usize].clone();
     *request.headers_mut() = headers;
     Outgoing { upstream: Arc::clone(upstream), request, sent: None }
 }

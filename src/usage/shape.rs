@@ -25,8 +25,16 @@ impl Dialect {
         match endpoint {
             Endpoint::ChatCompletions => Some(Dialect::Chat),
             Endpoint::Completions => Some(Dialect::Completions),
-            Endpoint::Responses => Some(Dialect::Responses),
-            Endpoint::Embeddings => Some(Dialect::Embeddings),
+            Endpoint::Responses | Endpoint::InputTokens | Endpoint::Compact | Endpoint::Decisions => {
+                Some(Dialect::Responses)
+            }
+            Endpoint::Embeddings | Endpoint::Moderations | Endpoint::Rerank => Some(Dialect::Embeddings),
+            Endpoint::ImageGenerations
+            | Endpoint::ImageEdits
+            | Endpoint::ImageVariations
+            | Endpoint::Speech
+            | Endpoint::Transcriptions
+            | Endpoint::Translations => Some(Dialect::Embeddings),
             Endpoint::Models | Endpoint::Model => None,
         }
     }

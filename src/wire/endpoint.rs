@@ -17,8 +17,30 @@ pub enum Endpoint {
     Completions,
     /// `POST /v1/responses`
     Responses,
+    /// `POST /v1/responses/input_tokens`
+    InputTokens,
+    /// `POST /v1/responses/compact`
+    Compact,
+    /// `POST /v1/decisions`
+    Decisions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/moderations`
+    Moderations,
+    /// `POST /v1/rerank`
+    Rerank,
+    /// `POST /v1/images/generations`
+    ImageGenerations,
+    /// `POST /v1/images/edits`
+    ImageEdits,
+    /// `POST /v1/images/variations`
+    ImageVariations,
+    /// `POST /v1/audio/speech`
+    Speech,
+    /// `POST /v1/audio/transcriptions`
+    Transcriptions,
+    /// `POST /v1/audio/translations`
+    Translations,
     /// `GET /v1/models`
     Models,
     /// `GET /v1/models/{id}`
@@ -34,45 +56,102 @@ pub enum Class {
     ModelList,
 }
 
+/// What a request's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Takes {
+    /// There is none.
+    Nothing,
+    /// A JSON object.
+    Json,
+    /// A form with files in it (`multipart/form-data`, RFC 7578).
+    Form,
+    /// Either; the content type tells.
+    JsonOrForm,
+}
+
+/// What is known of an endpoint; everything else that differs between endpoints follows from a row here.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    endpoint: Endpoint,
+    path: &'static str,
+    class: Class,
+    takes: Takes,
+    generates: bool,
+}
+
+impl Row {
+    const fn plain(endpoint: Endpoint, path: &'static str, takes: Takes) -> Self {
+        Row { endpoint, path, class: Class::Inference, takes, generates: false }
+    }
+
+    const fn generating(endpoint: Endpoint, path: &'static str, takes: Takes) -> Self {
+        Row { generates: true, ..Row::plain(endpoint, path, takes) }
+    }
+
+    const fn listing(endpoint: Endpoint, path: &'static str) -> Self {
+        Row { class: Class::ModelList, ..Row::plain(endpoint, path, Takes::Nothing) }
+    }
+}
+
+/// The table, in the order of [`Endpoint`].
+const TABLE: [Row; 17] = [
+    Row::generating(Endpoint::ChatCompletions, "chat/completions", Takes::Json),
+    Row::generating(Endpoint::Completions, "completions", Takes::Json),
+    Row::generating(Endpoint::Responses, "responses", Takes::Json),
+    Row::plain(Endpoint::InputTokens, "responses/input_tokens", Takes::Json),
+    Row::generating(Endpoint::Compact, "responses/compact", Takes::Json),
+    Row::generating(Endpoint::Decisions, "decisions", Takes::Json),
+    Row::plain(Endpoint::Embeddings, "embeddings", Takes::Json),
+    Row::plain(Endpoint::Moderations, "moderations", Takes::Json),
+    Row::plain(Endpoint::Rerank, "rerank", Takes::Json),
+    Row::plain(Endpoint::ImageGenerations, "images/generations", Takes::Json),
+    Row::plain(Endpoint::ImageEdits, "images/edits", Takes::JsonOrForm),
+    Row::plain(Endpoint::ImageVariations, "images/variations", Takes::Form),
+    Row::plain(Endpoint::Speech, "audio/speech", Takes::Json),
+    Row::plain(Endpoint::Transcriptions, "audio/transcriptions", Takes::Form),
+    Row::plain(Endpoint::Translations, "audio/translations", Takes::Form),
+    Row::listing(Endpoint::Models, "models"),
+    Row::listing(Endpoint::Model, "models/{id}"),
+];
+
 impl Endpoint {
-    /// Every endpoint.
-    pub const ALL: [Endpoint; 6] = [
-        Endpoint::ChatCompletions,
-        Endpoint::Completions,
-        Endpoint::Responses,
-        Endpoint::Embeddings,
-        Endpoint::Models,
-        Endpoint::Model,
-    ];
+    /// Every endpoint, in the order of its declaration.
+    pub const ALL: [Endpoint; TABLE.len()] = {
+        let mut all = [Endpoint::Models; TABLE.len()];
+        let mut at = 0;
+        while at < TABLE.len() {
+            all[at] = TABLE[at].endpoint;
+            at += 1;
+        }
+        all
+    };
+
+    fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
 
     /// The bounded word for metrics and usage records, which is the upstream's path too.
     #[must_use]
     pub fn path(self) -> &'static str {
-        match self {
-            Endpoint::ChatCompletions => "chat/completions",
-            Endpoint::Completions => "completions",
-            Endpoint::Responses => "responses",
-            Endpoint::Embeddings => "embeddings",
-            Endpoint::Models => "models",
-            Endpoint::Model => "models/{id}",
-        }
+        self.row().path
     }
 
     /// What kind of work it is.
     #[must_use]
     pub fn class(self) -> Class {
-        match self {
-            Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses | Endpoint::Embeddings => {
-                Class::Inference
-            }
-            Endpoint::Models | Endpoint::Model => Class::ModelList,
-        }
+        self.row().class
+    }
+
+    /// What its request's body is.
+    #[must_use]
+    pub fn takes(self) -> Takes {
+        self.row().takes
     }
 
     /// Whether its answer is generated text, so that output has a cap and is reserved.
     #[must_use]
     pub fn generates(self) -> bool {
-        matches!(self, Endpoint::ChatCompletions | Endpoint::Completions | Endpoint::Responses)
+        self.row().generates
     }
 
     /// Its methods, as an `Allow` header has them (RFC 9110 10.2.1).
@@ -246,7 +325,7 @@ fn is_stateful<'a>(mut words: impl Iterator<Item = &'a str>) -> bool {
     match (first, second, third) {
         ("audio", Some("voices" | "voice_consents"), _) => true,
         ("chat", Some("completions"), Some(_)) => true,
-        // Stateless operations that have no id in that place, and are not served yet.
+        // Stateless operations that have no id in that place.
         ("responses", Some("input_tokens" | "compact"), _) => false,
         ("responses", Some(_), None | Some("cancel" | "input_items")) => !more,
         _ => false,

@@ -148,7 +148,7 @@ pub fn cap_output(peek: &Peek, endpoint: Endpoint, cap: u64) -> Option<Edit> {
         }
         Endpoint::Completions => ("max_tokens", [peek.caps.max_tokens.as_ref(), None]),
         Endpoint::Responses => ("max_output_tokens", [peek.caps.max_output_tokens.as_ref(), None]),
-        Endpoint::Embeddings | Endpoint::Models | Endpoint::Model => return None,
+        _ => return None,
     };
     let mut present = own.into_iter().flatten();
     if present.clone().any(|cap| cap.tokens.is_some()) {
