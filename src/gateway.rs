@@ -182,7 +182,7 @@ where
         let matched = route::route(&tenant, &inbound.peek.model, &running.routes)?;
         call.note(|facts| facts.matched = Some(matched.clone()));
         let admission = admit::admit(call, &matched, &inbound, here).await?;
-        let reply = forward::forward(&self.upstreams, call, &admission, &matched, &parts.headers, inbound).await?;
+        let reply = forward::forward(&self.upstreams, call, &admission, &matched, &parts.headers, &inbound).await?;
         Ok(Answered::Upstream(reply, admission))
     }
 

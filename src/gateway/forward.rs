@@ -69,7 +69,7 @@ pub async fn forward<U, B>(
     _admitted: &Admission,
     matched: &Matched,
     client_headers: &HeaderMap,
-    inbound: Inbound,
+    inbound: &Inbound,
 ) -> Result<Reply<B>, GatewayError>
 where
     U: Service<Outgoing, Response = Response<B>, Error = UpstreamError> + Clone,
@@ -80,7 +80,7 @@ where
     let upstream = &deployment.upstream;
     let meters = services.upstream(&upstream.name);
     let endpoint = inbound.peek.endpoint;
-    let (body, usage_chunk) = rewritten(&inbound, matched);
+    let (body, usage_chunk) = rewritten(inbound, matched);
     let mut outgoing = shape(upstream, endpoint, client_headers, body);
     let sent = Sent::not_yet(services.clock.clone());
     outgoing.sent = Some(sent.clone());
@@ -123,7 +123,8 @@ where
     if parts.status.is_success() {
         return Ok(Reply::Answer { parts, body, usage_chunk, at_upstream });
     }
-    refusal(parts, body, Dialect::of(endpoint), &upstream.name, &meters).await
+    // Boxed: rare, and larger than all the rest of a call.
+    Box::pin(refusal(parts, body, Dialect::of(endpoint), &upstream.name, &meters)).await
 }
 
 /// A call that waits for its upstream. Writes down when it was sent, if it was; also when the client leaves meanwhile.

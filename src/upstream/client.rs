@@ -101,7 +101,11 @@ async fn exchange(
     let shelf = pool.shelf(&upstream);
     let mut reuse = Reuse::Allowed;
     loop {
-        let mut found = pool.find(&upstream, &shelf, reuse, limits.end).await?;
+        let mut found = match pool.idle(&upstream, &shelf, reuse) {
+            Some(found) => found,
+            // Boxed: rare, and larger than all the rest of an exchange.
+            None => Box::pin(pool.find(&upstream, &shelf, reuse, limits.end)).await?,
+        };
         match found.connection.send(request, limits, sent.as_ref()).await {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();

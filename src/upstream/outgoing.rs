@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
-use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Upstream;
@@ -74,10 +73,14 @@ impl Sent {
 }
 
 /// A request body in slices: what the client sent, with our spans spliced in between. Cloning it copies no bytes.
+///
+/// Kept small, as every connection keeps room for dozens of requests: usually there is one slice, and no list.
 #[derive(Clone, Debug, Default)]
 pub struct OutBody {
-    slices: SmallVec<[Bytes; 8]>,
-    next: usize,
+    /// Empty once all is sent.
+    next: Bytes,
+    /// What follows, the last slice first.
+    rest: Vec<Bytes>,
     left: u64,
 }
 
@@ -85,9 +88,12 @@ impl OutBody {
     /// A body of these slices, in this order; empty ones are left out.
     #[must_use]
     pub fn new(slices: impl IntoIterator<Item = Bytes>) -> Self {
-        let slices: SmallVec<[Bytes; 8]> = slices.into_iter().filter(|slice| !slice.is_empty()).collect();
-        let left = slices.iter().fold(0_u64, |sum, slice| sum.saturating_add(slice.len() as u64));
-        OutBody { slices, next: 0, left }
+        let mut slices = slices.into_iter().filter(|slice| !slice.is_empty());
+        let next = slices.next().unwrap_or_default();
+        let mut rest: Vec<Bytes> = slices.collect();
+        rest.reverse();
+        let left = rest.iter().fold(next.len() as u64, |sum, slice| sum.saturating_add(slice.len() as u64));
+        OutBody { next, rest, left }
     }
 
     /// No body.
@@ -98,11 +104,14 @@ impl OutBody {
 
     /// All of it in one piece; copied only where it has several slices.
     #[must_use]
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.slices.len() == 1 {
-            return self.slices.remove(0);
+    pub fn into_bytes(self) -> Bytes {
+        if self.rest.is_empty() {
+            return self.next;
         }
-        self.slices.concat().into()
+        let slices = std::iter::once(&self.next).chain(self.rest.iter().rev());
+        let mut whole = Vec::with_capacity(usize::try_from(self.left).unwrap_or(0));
+        slices.for_each(|slice| whole.extend_from_slice(slice));
+        whole.into()
     }
 
     /// Bytes that are still to be sent.
@@ -124,11 +133,10 @@ impl Body for OutBody {
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        let Some(slice) = this.slices.get_mut(this.next) else {
+        if this.next.is_empty() {
             return Poll::Ready(None);
-        };
-        let slice = std::mem::take(slice);
-        this.next += 1;
+        }
+        let slice = std::mem::replace(&mut this.next, this.rest.pop().unwrap_or_default());
         this.left = this.left.saturating_sub(slice.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(slice))))
     }

@@ -21,10 +21,15 @@ pub struct Reading {
 /// unknown members skipped). Nothing if it is null, no object, cut off, or all zero.
 #[must_use]
 pub fn read(object: &[u8]) -> Option<Reading> {
+    read_first(object).map(|(reading, _)| reading)
+}
+
+/// Reads the usage object with which `bytes` begin, and says how long it is; it may be cut off.
+pub(super) fn read_first(bytes: &[u8]) -> Option<(Reading, usize)> {
     let mut walk = Walk::new(Node::Usage);
-    walk.feed(object);
+    let length = walk.feed(bytes);
     let usage = walk.found.usage?;
-    Some(Reading { usage, anomaly: walk.found.anomalies.iter().next() })
+    Some((Reading { usage, anomaly: walk.found.anomalies.iter().next() }, length))
 }
 
 /// Reads along in a JSON answer that arrives in any pieces: usage at its place, and how much text was generated.
@@ -48,7 +53,7 @@ impl BodyScanner {
     /// of [`BodyScanner::feed`], once.
     pub fn feed_whole(&mut self, body: &[u8]) {
         let Some(tail) = read_tail(body) else {
-            return self.walk.feed(body);
+            return self.feed(body);
         };
         let found = &mut self.walk.found;
         found.usage = Some(tail.reading.usage);

@@ -121,8 +121,8 @@ impl Walk {
         self.event = EventFound::default();
     }
 
-    /// Takes the next piece of the document.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    /// Takes the next piece of the document; says how much of it was looked at: what follows a document's end is not.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             at = match self.state {
@@ -137,6 +137,7 @@ impl Walk {
             };
         }
         self.base = self.base.saturating_add(bytes.len() as u64);
+        at
     }
 
     /// Whether the document is complete.

@@ -331,6 +331,7 @@ fn the_headers_show_each_kind_of_limit_that_there_is_and_no_other() {
     let mut headers = http::HeaderMap::new();
     rate_limits(&mut headers, &View { requests: shown(60, 59, 1_000), tokens: None });
     assert_eq!(headers.len(), 3);
+    let mut headers = http::HeaderMap::new();
     rate_limits(&mut headers, &View { requests: shown(60, 58, 2_000), tokens: shown(200_000, 0, 61_500) });
     let text: Vec<String> =
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
