@@ -17,7 +17,7 @@ use tower::Service;
 use super::admit::Admission;
 use super::call::Call;
 use super::error::GatewayError;
-use super::receive::Inbound;
+use super::receive::{Inbound, Payload, Upload};
 use super::resolved::{Attempt, Raised, UpstreamMeters};
 use super::settle::InputCharge;
 use crate::routing::Matched;
@@ -80,9 +80,9 @@ where
     let upstream = &deployment.upstream;
     let meters = services.upstream(&upstream.name);
     let endpoint = inbound.peek.endpoint;
-    let (body, usage_chunk) = rewritten(&inbound, matched);
-    let mut outgoing = shape(upstream, endpoint, client_headers, body);
     let sent = Sent::not_yet(services.clock.clone());
+    let (body, usage_chunk, upload) = rewritten(inbound, matched, &sent);
+    let mut outgoing = shape(upstream, endpoint, client_headers, body);
     outgoing.sent = Some(sent.clone());
 
     let now = services.clock.now();
@@ -93,16 +93,20 @@ where
     });
     let at_upstream = meters.in_flight.raise();
     let mut upstreams = upstreams.clone();
-    let sending = Sending { call, sent };
+    let sending = Sending { call, sent, upload };
     std::future::poll_fn(|cx| upstreams.poll_ready(cx)).await?;
     let answered = upstreams.call(outgoing).await;
-    // Whoever carried it may not have said when, but an answer, or a failure after the first byte, shows that it went out.
-    if answered.as_ref().map_or_else(UpstreamError::sent, |_| true) {
+    // Whoever carried it may not have said when, but an answer, or a failure after the first byte of a whole body, shows that
+    // it went out.
+    if answered.as_ref().map_or_else(|error| error.sent() && sending.sent.has_body(), |_| true) {
         sending.sent.mark();
     }
+    let broken_off = sending.upload.as_ref().and_then(Upload::fault);
     drop(sending);
     let response = match answered {
         Ok(response) => response,
+        // Not the upstream's fault.
+        Err(_) if let Some(fault) = broken_off => return Err(fault.into()),
         Err(error) => {
             meters.attempted(Attempt::of_error(&error), &services.metrics);
             if let Some(kept_back) = meters.may_complain() {
@@ -130,19 +134,32 @@ where
 struct Sending<'a> {
     call: &'a mut Call,
     sent: Sent,
+    upload: Option<Upload>,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         let at = self.sent.at();
-        self.call.note(|facts| facts.sent = at);
+        let arrived = self.upload.as_ref().map(Upload::arrived);
+        self.call.note(|facts| {
+            facts.sent = at;
+            facts.bytes_in = arrived.unwrap_or(facts.bytes_in);
+        });
     }
 }
 
-/// The body with the few spans changed that must change, and whose the usage chunk is then.
-fn rewritten(inbound: &Inbound, matched: &Matched) -> (OutBody, UsageChunk) {
+/// The body with the few spans changed that must change, and whose the usage chunk is then; how the upload goes on, where it
+/// does.
+fn rewritten(inbound: Inbound, matched: &Matched, sent: &Sent) -> (OutBody, UsageChunk, Option<Upload>) {
     let deployment = &matched.route.deployment;
     let peek = &inbound.peek;
+    let body = match inbound.payload {
+        Payload::Json(body) => body,
+        Payload::Form(form) => {
+            let (body, upload) = form.into_body(deployment.renamed(&peek.model).as_deref(), sent);
+            return (body, UsageChunk::Keep, upload);
+        }
+    };
     let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
     if let Some(name) = deployment.renamed(&peek.model) {
         edits.push(splice::rename_model(peek, &name));
@@ -157,8 +174,8 @@ fn rewritten(inbound: &Inbound, matched: &Matched) -> (OutBody, UsageChunk) {
         edits.push(edit);
         usage_chunk = UsageChunk::TakeOut;
     }
-    let slices = splice::splice(&inbound.body, &mut edits);
-    (OutBody::new(slices.into_parts()), usage_chunk)
+    let slices = splice::splice(&body, &mut edits);
+    (OutBody::new(slices.into_parts()), usage_chunk, None)
 }
 
 /// Reads an upstream's error whole, so that ids in it can be masked and its code be known.
