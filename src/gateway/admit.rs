@@ -37,12 +37,7 @@ pub fn peek(tenant: &Tenant, content_length: Option<u64>, metrics: &Metrics, now
 ///
 /// # Errors
 /// 429, with what was asked for and when to come back. Nothing was taken then.
-pub async fn admit(
-    call: &mut Call,
-    matched: &Matched,
-    peek: &Peek,
-    now: Moment,
-) -> Result<Admission, GatewayError> {
+pub async fn admit(call: &mut Call, matched: &Matched, peek: &Peek, now: Moment) -> Result<Admission, GatewayError> {
     let services = std::sync::Arc::clone(call.services());
     let Some(facts) = call.facts() else {
         return Err(GatewayError::Internal);

@@ -91,7 +91,11 @@ impl Decoder {
         Ok(Decoder(match coding {
             Coding::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(decoded))),
             Coding::Brotli => {
-                let state = BrotliState::new_strict(StandardAlloc::default(), StandardAlloc::default(), StandardAlloc::default());
+                let state = BrotliState::new_strict(
+                    StandardAlloc::default(),
+                    StandardAlloc::default(),
+                    StandardAlloc::default(),
+                );
                 let step = vec![0; STEP].into_boxed_slice();
                 Inner::Brotli(Box::new(Brotli { state, step, decoded, ended: false }))
             }
@@ -144,7 +148,14 @@ impl Brotli {
         while !self.ended {
             let (mut room, mut made, mut total) = (self.step.len(), 0, 0);
             let outcome = BrotliDecompressStream(
-                &mut left, &mut at, piece, &mut room, &mut made, &mut self.step, &mut total, &mut self.state,
+                &mut left,
+                &mut at,
+                piece,
+                &mut room,
+                &mut made,
+                &mut self.step,
+                &mut total,
+                &mut self.state,
             );
             self.decoded.push(&self.step[..made])?;
             match outcome {

@@ -252,7 +252,9 @@ fn without_coding(fault: EncodingFault) -> &'static str {
         EncodingFault::Unknown => {
             "This `Content-Encoding` is not accepted here. Compress the body with gzip, br or zstd, or send it plain."
         }
-        EncodingFault::Several => "Bodies are accepted in one content coding. Compress the body once, or send it plain.",
+        EncodingFault::Several => {
+            "Bodies are accepted in one content coding. Compress the body once, or send it plain."
+        }
         EncodingFault::Form => "Forms are not accepted compressed. Send the form without `Content-Encoding`.",
     }
 }

@@ -13,6 +13,7 @@
 
 mod cursor;
 mod fault;
+mod field;
 mod keys;
 mod reader;
 mod value;
@@ -25,10 +26,11 @@ use cursor::Cursor;
 use reader::Reader;
 use value::{Scope, Tally, pass};
 
-pub use fault::{BodyFault, FaultCode};
 pub(in crate::wire) use fault::shown;
+pub use fault::{BodyFault, FaultCode};
+pub(in crate::wire) use field::NEWER_IMAGE_KEYS;
 pub(in crate::wire) use keys::mistaken_for;
-pub(in crate::wire) use reader::{NEWER_IMAGE_KEYS, missing_model};
+pub(in crate::wire) use reader::missing_model;
 
 /// Whether keys that some readers take for a policy key are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

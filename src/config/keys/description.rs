@@ -74,7 +74,12 @@ static SERVER: &[Key] = &[
     ),
     default("anonymous_anywhere", Flag, "false", "Allows `anonymous` on an address that other machines can reach."),
     default("max_body", Size, "\"64MiB\"", "The largest JSON body, on the wire and decoded."),
-    default("max_upload", Size, "\"256MiB\"", "The largest form, on the wire. Forms are passed on as they arrive, not held."),
+    default(
+        "max_upload",
+        Size,
+        "\"256MiB\"",
+        "The largest form, on the wire. Forms are passed on as they arrive, not held.",
+    ),
     default(
         "form_spool",
         Size,

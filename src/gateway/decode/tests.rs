@@ -61,11 +61,9 @@ fn real_brotli_is_decoded() {
 #[test]
 fn a_bomb_stops_at_the_cap_and_holds_no_more() {
     let zeros = vec![0; 100 << 20];
-    for (coding, bomb) in [
-        (Coding::Gzip, gzip(&zeros)),
-        (Coding::Zstd, encode(Coding::Zstd, &zeros)),
-        (Coding::Brotli, BOMB_BR.to_vec()),
-    ] {
+    for (coding, bomb) in
+        [(Coding::Gzip, gzip(&zeros)), (Coding::Zstd, encode(Coding::Zstd, &zeros)), (Coding::Brotli, BOMB_BR.to_vec())]
+    {
         assert!(bomb.len() < 200_000, "{coding:?}: {}", bomb.len());
         for cap in [0, 1, 1000, 1 << 20] {
             let mut decoder = Decoder::new(coding, cap).unwrap();

@@ -164,10 +164,7 @@ impl Rest {
     }
 
     /// A frame's data, read and counted; `None` at the end.
-    fn check(
-        &mut self,
-        frame: Option<Result<Frame<Bytes>, ReceiveError>>,
-    ) -> Result<Option<Bytes>, UploadFault> {
+    fn check(&mut self, frame: Option<Result<Frame<Bytes>, ReceiveError>>) -> Result<Option<Bytes>, UploadFault> {
         let Some(frame) = frame else { return Ok(None) };
         // Trailers of a client are nobody's.
         let data = frame.map_err(UploadFault::Receive)?.into_data().unwrap_or_default();

@@ -120,7 +120,9 @@ mod tests {
         assert_eq!(chat("Application/JSON; charset=UTF-8"), json);
         assert_eq!(chat("application/json; charset=\"utf-8\"; x=y"), json);
         assert_eq!(chat("application/json; charset=utf-16"), Err(Some(ReceiveError::Charset)));
-        for other in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "", "application/json,a/b"] {
+        for other in
+            ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", "", "application/json,a/b"]
+        {
             assert_eq!(chat(other), wrong(Takes::Json), "{other}");
         }
         let untyped = kind(Endpoint::ChatCompletions, &HeaderMap::new());

@@ -144,7 +144,11 @@ async fn a_model_that_comes_after_more_than_the_spool_is_refused_in_words() {
             let refused = begin(&form(&[&file(20_000), MODEL]), step, promised).await;
             let Err(GatewayError::Body(fault)) = refused else { panic!("{refused:?}") };
             assert_eq!((fault.code, fault.param.as_deref()), (FaultCode::MissingRequiredParameter, Some("model")));
-            assert!(fault.message.contains("first") && fault.message.contains("server.form_spool"), "{}", fault.message);
+            assert!(
+                fault.message.contains("first") && fault.message.contains("server.form_spool"),
+                "{}",
+                fault.message
+            );
         }
         assert!(begin(&form(&[&file(3_000), MODEL]), step, None).await.is_ok());
     }

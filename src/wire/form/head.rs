@@ -36,7 +36,8 @@ pub(super) fn read(head: &[u8], at: u64) -> Result<PartHead, BodyFault> {
         return Err(wrong("names a Content-Transfer-Encoding, which forms no longer have (RFC 7578 4.7)"));
     }
     let disposition = headers.disposition.ok_or_else(|| wrong("has no Content-Disposition"))?;
-    let (name, file) = named(disposition).map_err(|why| wrong(&format!("has an ambiguous Content-Disposition: {why}")))?;
+    let (name, file) =
+        named(disposition).map_err(|why| wrong(&format!("has an ambiguous Content-Disposition: {why}")))?;
     Ok(PartHead { name, file, typed: headers.content_type.is_some_and(|given| !is_plain(given)) })
 }
 

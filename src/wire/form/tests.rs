@@ -103,7 +103,9 @@ fn a_part_that_decides_stands_once_in_one_spelling_and_is_no_file() {
             assert_eq!(refused(form(&[part(&head, value)])), (InvalidValue, Some(name.to_owned())), "{kind}");
         }
     }
-    for name in ["Model", "MODEL", " model", "model ", "model\u{200b}", "model[]", "model[0]", "ſtream", "N", "_charset_"] {
+    for name in
+        ["Model", "MODEL", " model", "model ", "model\u{200b}", "model[]", "model[0]", "ſtream", "N", "_charset_"]
+    {
         let text = form(&[field(name, "x")]);
         assert_eq!(refused(&text).0, AmbiguousKey, "{name}");
         let boundary = Boundary::new(B.as_bytes()).unwrap();
@@ -192,7 +194,10 @@ fn forms_that_are_not_framed_as_one_are_refused() {
         (format!("{whole}\r\n"), "another line after the end"),
         (format!("{whole}{}", form(&[field("model", "other")])), "a form after the form"),
         (whole.replacen("\r\n\r\nm\r\n", "\r\n\r\n", 1), "a part without content"),
-        (form(&[part("Content-Disposition: form-data; name=\"file\"; filename=\"a\"", &format!("x\r\n--{B}y"))]), "the boundary in a file"),
+        (
+            form(&[part("Content-Disposition: form-data; name=\"file\"; filename=\"a\"", &format!("x\r\n--{B}y"))]),
+            "the boundary in a file",
+        ),
         (whole.trim_end_matches("--\r\n").to_owned(), "no closing boundary"),
         (format!("{}--{B}-", field("model", "m")), "half a closing boundary"),
         (format!("{}--{B}--\r", field("model", "m")), "half a line's end"),

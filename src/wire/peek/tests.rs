@@ -5,7 +5,7 @@ mod meaning;
 mod rows;
 mod suite;
 
-use super::reader::POLICY_KEYS;
+use super::field::POLICY_KEYS;
 use super::*;
 use crate::wire::model_name;
 
