@@ -13,7 +13,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tollgate::limits::Kind;
 
-use crate::support::{Answer, Ended, Gate, Head, KEY, MockUpstream, RawClient, Script, TestGateway, standard, within};
+use crate::support::http2::ClientBody;
+use crate::support::{
+    Answer, Ended, Head, Http2Client, KEY, MockUpstream, RawClient, Script, TestGateway, standard, within,
+};
 
 const PATH: &str = "/v1/audio/transcriptions";
 const TYPE: &str = "multipart/form-data; boundary=----tollgate-7d1f";
@@ -453,8 +456,93 @@ async fn an_answer_before_the_upload_is_read_passes_on_and_the_upload_is_given_u
 }
 
 #[tokio::test]
+async fn an_answer_and_a_reset_before_the_upload_is_read_are_still_an_answer() {
+    let refusal =
+        r#"{"error":{"message":"Too large for us.","type":"invalid_request_error","param":null,"code":null}}"#;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = upstream.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut tcp, _) = upstream.accept().await.unwrap();
+        swallow(&mut tcp, Some(1_000), &watch::Sender::new(0)).await;
+        tcp.write_all(&whole_answer(413, refusal)).await.unwrap();
+        // Closed over unread bytes, which is a reset.
+    });
+    let mock = MockUpstream::start().await;
+    let gateway = TestGateway::start(&standard(&mock).replace(&mock.address.to_string(), &address.to_string()));
+    let request = with_length(PATH, &form(&[field("model", "whisper-1"), file(1 << 20)]));
+    let answer = call(&gateway, &request).await;
+    assert_eq!((answer.status(), answer.header("x-tollgate-error")), (413, None));
+    assert_eq!(answer.body, refusal.as_bytes());
+    assert_eq!(gateway.records(1).await[0]["outcome"], "upstream_error");
+}
+
+#[tokio::test]
+async fn an_answer_that_begins_while_the_upload_goes_on_passes_beside_it() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = upstream.local_addr().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut tcp, _) = upstream.accept().await.unwrap();
+        let mut buffer = Vec::new();
+        let head = loop {
+            tcp.read_buf(&mut buffer).await.unwrap();
+            if let Some(head) = Head::parse(&buffer) {
+                break head;
+            }
+        };
+        let answer = whole_answer(200, ANSWER);
+        let (first, rest) = answer.split_at(answer.len() - 10);
+        tcp.write_all(first).await.unwrap();
+        buffer.drain(..head.raw.len());
+        let mut body = Body::of(&head);
+        while body.left != Left::Nothing {
+            body.feed(&mut buffer);
+            if body.left != Left::Nothing {
+                assert!(tcp.read_buf(&mut buffer).await.unwrap() > 0, "the upload was given up");
+            }
+        }
+        tcp.write_all(rest).await.unwrap();
+        let _ = tell.send((body.length, body.digest.finalize()));
+        std::future::pending::<()>().await;
+    });
+    let mock = MockUpstream::start().await;
+    let gateway = TestGateway::start(&standard(&mock).replace(&mock.address.to_string(), &address.to_string()));
+    let body = form(&[field("model", "whisper-1"), file(8 << 20)]);
+    let request = with_length(PATH, &body);
+    let mut client = RawClient::connect(gateway.address()).await;
+    client.write(&request[..1 << 20]).await;
+    let head = client.head().await;
+    assert_eq!(head.status(), 200);
+    client.write(&request[1 << 20..]).await;
+    let (answer, ended) = client.body(&head).await;
+    assert_eq!((answer.as_slice(), ended), (ANSWER.as_bytes(), Ended::Whole));
+    assert_eq!(within("the upload's end", told).await.unwrap(), (body.len() as u64, crc32fast::hash(&body)));
+    assert_eq!(gateway.records(1).await[0]["outcome"], "ok");
+}
+
+#[tokio::test]
+async fn a_form_over_http_2_passes_as_it_comes() {
+    let mut sink = Sink::answering(None, whole_answer(200, ANSWER)).await;
+    let gateway = sink.gateway("").await;
+    let body = form(&[field("model", "whisper-1"), file(3 << 20)]);
+    let client = Http2Client::connect(gateway.address()).await;
+    let (pieces, open) = ClientBody::open();
+    let answer = tokio::spawn(client.post_as(TYPE, PATH, open));
+    let (first, rest) = body.split_at(1 << 20);
+    pieces.send(first.to_vec().into()).unwrap();
+    sink.has_read(900_000).await;
+    pieces.send(rest.to_vec().into()).unwrap();
+    drop(pieces);
+    let answer = within("the answer", answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    let seen = sink.next().await;
+    assert!(seen.whole && seen.head.is_chunked());
+    assert_eq!((seen.length, seen.digest), (body.len() as u64, crc32fast::hash(&body)));
+}
+
+#[tokio::test]
 async fn an_upload_waits_for_an_upstream_that_does_not_read() {
-    let (go_on, upstream) = (Gate::new(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mock = MockUpstream::start().await;
     let address = upstream.local_addr().unwrap();
     let gateway = TestGateway::start(&standard(&mock).replace(&mock.address.to_string(), &address.to_string()));
@@ -478,7 +566,6 @@ async fn an_upload_waits_for_an_upstream_that_does_not_read() {
         last = *written.borrow_and_update();
     }
     assert!(last < 40 << 20, "{last} bytes were taken from the client, and nobody has read them");
-    go_on.open();
     let seen = swallow(&mut tcp, None, &watch::Sender::new(0)).await;
     assert!(seen.whole);
     assert_eq!((seen.length, seen.digest), (length, digest));

@@ -222,10 +222,10 @@ fn heads_and_parts_are_bounded() {
 
 #[test]
 fn hostile_repetition_takes_linear_time() {
-    // Each would take hours at a look back for each byte.
+    // Each would take minutes at a look back for each byte.
     for piece in ["\r", "\r\n", "\r\n--", "\r\n--X", "\r\n--Xb", "-", "\r\n\r"] {
-        let text = form(&[file(&piece.repeat((8 << 20) / piece.len())), field("model", "m")]);
-        for size in [1 << 16, 1_000_003] {
+        let text = form(&[file(&piece.repeat((1 << 20) / piece.len())), field("model", "m")]);
+        for size in [1 << 16, 100_003] {
             let head = read_all(B.as_bytes(), text.as_bytes().chunks(size)).unwrap();
             assert_eq!(head.model.as_deref(), Some("m"), "{piece:?}");
         }

@@ -1,5 +1,6 @@
 //! What every test of the reader needs.
 
+mod endpoints;
 mod generated;
 mod meaning;
 mod rows;
