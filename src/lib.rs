@@ -14,7 +14,7 @@
 //! authenticate(&headers)            → Caller{tenant, key}          400 401
 //! find(path)                        → Endpoint                     404 405 426    models: answered here, from the routes
 //! peek(&tenant)                     → ()                           429            the cheapest refusal: nothing read yet
-//! receive(endpoint, body)           → Inbound{body, peek}          400 408 413 415
+//! receive(endpoint, body)           → Inbound{payload, peek}         400 408 413 415
 //! route(&tenant, &model)            → Matched{route, pattern}      404
 //! admit(&mut call, &matched, …)     → Admission{flight, view}      429            all limits at once, or none
 //! forward(&mut call, &admission, …) → Reply{parts, body}           502 503 504, or the upstream's own

@@ -41,6 +41,8 @@ pub(super) struct Server {
     pub(super) anonymous: Option<Spanned<String>>,
     pub(super) anonymous_anywhere: bool,
     pub(super) max_body: Whole,
+    pub(super) max_upload: Whole,
+    pub(super) form_spool: Whole,
     pub(super) max_connections: Whole,
     pub(super) drain_delay: Span,
     pub(super) drain_deadline: Span,

@@ -49,6 +49,8 @@ fn server(server: &ServerConfig, anonymous: Option<&str>) -> Value {
         "anonymous": anonymous,
         "anonymous_anywhere": server.anonymous_anywhere,
         "max_body": print_size(u64::try_from(server.max_body).unwrap_or(u64::MAX)),
+        "max_upload": print_size(server.max_upload),
+        "form_spool": print_size(u64::try_from(server.form_spool).unwrap_or(u64::MAX)),
         "max_connections": server.max_connections,
         "drain_delay": print_duration(server.drain_delay),
         "drain_deadline": print_duration(server.drain_deadline),

@@ -4,13 +4,13 @@
 
 use super::call::{Call, Estimate, Flight};
 use super::error::GatewayError;
-use super::receive::Inbound;
 use crate::limits::{Ask, Kind, Refusal, View};
 use crate::net::clock::Moment;
 use crate::routing::Matched;
 use crate::telemetry::metrics::Metrics;
 use crate::tenant::Tenant;
 use crate::usage::estimate;
+use crate::wire::peek::Peek;
 
 /// The smallest number of bytes that a token can stand for on average: less input than this is impossible (3-limits.md).
 const MOST_BYTES_A_TOKEN: u64 = 16;
@@ -37,19 +37,13 @@ pub fn peek(tenant: &Tenant, content_length: Option<u64>, metrics: &Metrics, now
 ///
 /// # Errors
 /// 429, with what was asked for and when to come back. Nothing was taken then.
-pub async fn admit(
-    call: &mut Call,
-    matched: &Matched,
-    inbound: &Inbound,
-    now: Moment,
-) -> Result<Admission, GatewayError> {
+pub async fn admit(call: &mut Call, matched: &Matched, peek: &Peek, now: Moment) -> Result<Admission, GatewayError> {
     let services = std::sync::Arc::clone(call.services());
     let Some(facts) = call.facts() else {
         return Err(GatewayError::Internal);
     };
     let tenant = std::sync::Arc::clone(&facts.caller.tenant);
     let learned = tenant.learned.of(&matched.pattern);
-    let peek = &inbound.peek;
 
     let attachments = peek.attachments.saturating_mul(estimate::TOKENS_PER_ATTACHMENT);
     let input = estimate::tokens(peek.text_bytes, learned.bytes_per_input_token(now)).saturating_add(attachments);

@@ -5,11 +5,8 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-
 use super::admit::{self, Admission};
 use super::call::Call;
-use super::receive::Inbound;
 use super::services::Services;
 use super::settle::{SettleQueue, SettleTask};
 use crate::limits::{Kind, Period, PlanLimits, Quota, ReserveOutput};
@@ -100,9 +97,8 @@ impl Rig {
             ),
         };
         let peek = peek(endpoint, body.as_bytes(), Rules::default()).unwrap();
-        let inbound = Inbound { body: Bytes::from(body), peek };
         let mut call = self.call();
-        let admission = admit::admit(&mut call, &self.matched, &inbound, self.clock.now()).await.unwrap();
+        let admission = admit::admit(&mut call, &self.matched, &peek, self.clock.now()).await.unwrap();
         call.note(|facts| {
             facts.endpoint = Some(endpoint);
             facts.stream = stream;

@@ -71,13 +71,14 @@ async fn simulate(
     request: Request<OutBody>,
     sent: Option<Sent>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
+    let (head, body) = request.into_parts();
+    let body = body.collected().await.map_err(|broken| UpstreamError::Lost(broken.to_string()))?;
     if let Some(sent) = sent {
         sent.mark();
     }
-    let (head, body) = request.into_parts();
     let path = head.uri.path();
     let path = path.strip_prefix(&*upstream.base.path).unwrap_or(path);
-    let answer = simulator.answer(&head.method, path, body.into_bytes());
+    let answer = simulator.answer(&head.method, path, body);
     let patience = upstream.timeouts.first_byte;
     let answered = if patience.is_zero() {
         answer.await

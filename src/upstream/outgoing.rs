@@ -1,16 +1,18 @@
-//! Builds the request that goes to an upstream: its path from the table, its headers by rule, its body as slices.
+//! Builds the request that goes to an upstream: its path from the table, its headers by rule, its body as slices, or as it arrives.
 //!
 //! Must not know how it is sent, nor anything of the client's path: an upstream's path is never built from it.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
 use super::Upstream;
@@ -29,7 +31,7 @@ pub struct Outgoing {
     pub sent: Option<Sent>,
 }
 
-/// Says when a request began to be written, also to someone who stops waiting for its answer. Clones share the word.
+/// Says when a request began to be written (one whose body arrives meanwhile: when that was whole), also to someone who stops waiting for its answer. Clones share the word.
 #[derive(Clone, Debug)]
 pub struct Sent(Arc<Word>);
 
@@ -38,13 +40,48 @@ struct Word {
     clock: Clock,
     /// Nanoseconds of that clock, plus one; 0 as long as nothing was written.
     at: AtomicU64,
+    /// How much of the body is here, by the constants below.
+    body: AtomicU8,
 }
+
+/// All of the body.
+const HERE: u8 = 0;
+/// A part; more has come, or was not asked for yet.
+const ARRIVING: u8 = 1;
+/// A part, and its client is waited for.
+const AWAITED: u8 = 2;
 
 impl Sent {
     /// A request of which nothing was written yet; `clock` will be asked when.
     #[must_use]
     pub fn not_yet(clock: Clock) -> Self {
-        Sent(Arc::new(Word { clock, at: AtomicU64::new(0) }))
+        Sent(Arc::new(Word { clock, at: AtomicU64::new(0), body: AtomicU8::new(HERE) }))
+    }
+
+    /// The body arrives while it is sent: nobody can work on the request before it is whole, so until then it is not sent.
+    pub fn body_arrives(&self) {
+        self.0.body.store(ARRIVING, Ordering::Relaxed);
+    }
+
+    /// More of the body is waited for: what the upstream does not answer meanwhile is not its fault.
+    pub fn body_is_awaited(&self) {
+        self.0.body.store(AWAITED, Ordering::Relaxed);
+    }
+
+    /// The body has arrived whole.
+    pub fn body_is_here(&self) {
+        self.0.body.store(HERE, Ordering::Relaxed);
+    }
+
+    /// Whether the whole body has arrived.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.0.body.load(Ordering::Relaxed) == HERE
+    }
+
+    /// Whether the client is waited for.
+    pub(super) fn awaits_body(&self) -> bool {
+        self.0.body.load(Ordering::Relaxed) == AWAITED
     }
 
     /// It is being written now; only the first time counts.
@@ -72,11 +109,38 @@ impl Sent {
     }
 }
 
+/// A request's body: all of it, or as it arrives. Only the first can be sent again.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every call has the large one, and a box would cost each an allocation"
+)]
+pub enum OutBody {
+    /// All of it.
+    Whole(WholeBody),
+    /// What has come of it, and the rest when it comes.
+    Arriving(ArrivingBody),
+}
+
+/// The body did not come to its end; whoever made it knows why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request's body did not come to its end")]
+pub struct Broken;
+
+/// A request body that is sent while its client still sends it.
+pub struct ArrivingBody(UnsyncBoxBody<Bytes, Broken>);
+
+impl std::fmt::Debug for ArrivingBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArrivingBody").finish_non_exhaustive()
+    }
+}
+
 /// A request body in slices: what the client sent, with our spans spliced in between. Cloning it copies no bytes.
 ///
 /// Kept small, as every connection keeps room for dozens of requests: usually there is one slice, and no list.
 #[derive(Clone, Debug, Default)]
-pub struct OutBody {
+pub struct WholeBody {
     /// Empty once all is sent.
     next: Bytes,
     /// What follows, the last slice first.
@@ -93,18 +157,54 @@ impl OutBody {
         let mut rest: Vec<Bytes> = slices.collect();
         rest.reverse();
         let left = rest.iter().fold(next.len() as u64, |sum, slice| sum.saturating_add(slice.len() as u64));
-        OutBody { next, rest, left }
+        OutBody::Whole(WholeBody { next, rest, left })
     }
 
     /// No body.
     #[must_use]
     pub fn empty() -> Self {
-        OutBody::default()
+        OutBody::Whole(WholeBody::default())
+    }
+
+    /// A body that arrives while it is sent. Its exact size hint, where it has one, becomes the request's length.
+    #[must_use]
+    pub fn arriving(body: impl Body<Data = Bytes, Error = Broken> + Send + 'static) -> Self {
+        OutBody::Arriving(ArrivingBody(body.boxed_unsync()))
+    }
+
+    /// All of it in one piece; copied only where it has several slices. One that arrives is waited for.
+    ///
+    /// # Errors
+    /// [`Broken`] where it does not arrive.
+    pub async fn collected(self) -> Result<Bytes, Broken> {
+        match self {
+            OutBody::Whole(whole) => Ok(whole.joined()),
+            OutBody::Arriving(body) => Ok(body.0.collect().await?.to_bytes()),
+        }
+    }
+
+    /// Bytes that are still to be sent; `None` where its client does not say.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match self {
+            OutBody::Whole(whole) => Some(whole.left),
+            OutBody::Arriving(body) => body.0.size_hint().exact(),
+        }
+    }
+}
+
+impl WholeBody {
+    fn next_slice(&mut self) -> Option<Bytes> {
+        if self.next.is_empty() {
+            return None;
+        }
+        let slice = std::mem::replace(&mut self.next, self.rest.pop().unwrap_or_default());
+        self.left = self.left.saturating_sub(slice.len() as u64);
+        Some(slice)
     }
 
     /// All of it in one piece; copied only where it has several slices.
-    #[must_use]
-    pub fn into_bytes(self) -> Bytes {
+    fn joined(self) -> Bytes {
         if self.rest.is_empty() {
             return self.next;
         }
@@ -112,12 +212,6 @@ impl OutBody {
         let mut whole = Vec::with_capacity(usize::try_from(self.left).unwrap_or(0));
         slices.for_each(|slice| whole.extend_from_slice(slice));
         whole.into()
-    }
-
-    /// Bytes that are still to be sent.
-    #[must_use]
-    pub fn left(&self) -> u64 {
-        self.left
     }
 }
 
@@ -129,24 +223,27 @@ impl From<Bytes> for OutBody {
 
 impl Body for OutBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Broken;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.get_mut();
-        if this.next.is_empty() {
-            return Poll::Ready(None);
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            OutBody::Whole(whole) => Poll::Ready(whole.next_slice().map(|slice| Ok(Frame::data(slice)))),
+            OutBody::Arriving(body) => Pin::new(&mut body.0).poll_frame(cx),
         }
-        let slice = std::mem::replace(&mut this.next, this.rest.pop().unwrap_or_default());
-        this.left = this.left.saturating_sub(slice.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        match self {
+            OutBody::Whole(whole) => whole.left == 0,
+            OutBody::Arriving(body) => body.0.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        match self {
+            OutBody::Whole(whole) => SizeHint::with_exact(whole.left),
+            OutBody::Arriving(body) => body.0.size_hint(),
+        }
     }
 }
 
@@ -190,7 +287,10 @@ pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, b
     headers.insert(HOST, prepared.host.clone());
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if method == Method::POST {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.left()));
+        // Without a length hyper sends it in chunks.
+        if let Some(length) = body.left() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
     }
     if let Some(credential) = &upstream.authorization {
         headers.insert(AUTHORIZATION, credential.clone());

@@ -74,6 +74,18 @@ static SERVER: &[Key] = &[
     ),
     default("anonymous_anywhere", Flag, "false", "Allows `anonymous` on an address that other machines can reach."),
     default("max_body", Size, "\"64MiB\"", "The largest JSON body, on the wire and decoded."),
+    default(
+        "max_upload",
+        Size,
+        "\"256MiB\"",
+        "The largest form, on the wire. Forms are passed on as they arrive, not held.",
+    ),
+    default(
+        "form_spool",
+        Size,
+        "\"16MiB\"",
+        "How much of a form may come before its `model` part; so much is held in memory.",
+    ),
     default("max_connections", Number { least: 1 }, "10000", "The most client connections open at once."),
     default(
         "drain_delay",
@@ -96,8 +108,6 @@ static SERVER: &[Key] = &[
     table("timeouts", SERVER_TIMEOUTS, "How long a client may be silent."),
     later("tls"),
     later("allow_origins"),
-    later("max_upload"),
-    later("form_spool"),
     later("max_memory"),
     later("unknown_paths"),
     later("server_timing"),
