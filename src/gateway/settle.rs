@@ -16,7 +16,7 @@ use crate::limits::{Charge, Observed, RequestCharge};
 use crate::net::clock::Moment;
 use crate::telemetry::series;
 use crate::usage::record::{Outcome, UsageRecord};
-use crate::usage::{Source, Usage, estimate};
+use crate::usage::{Billed, Source, Usage, estimate};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,12 @@ impl Verdict {
 
     fn no_tokens(request: RequestCharge) -> Self {
         Verdict { usage: Usage::default(), source: None, request, estimated: None }
+    }
+
+    /// What the call is billed by.
+    fn billed(&self, facts: &Facts) -> Billed {
+        let details = facts.reading.details.as_deref().copied().unwrap_or_default();
+        Billed { usage: self.usage, details, tier: facts.reading.tier, source: self.source }
     }
 }
 
@@ -309,7 +315,8 @@ fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, outcome: 
         return;
     }
     let millis = |to: Moment| u64::try_from(to.since(facts.received).as_millis()).unwrap_or(u64::MAX);
-    let charged = verdict.source.map(|_| verdict.usage);
+    let billed = verdict.billed(facts);
+    let charged = billed.source.map(|_| billed.usage);
     let record = UsageRecord {
         time: unix_millis().saturating_sub_unsigned(millis(now)),
         id: &facts.id,
@@ -328,7 +335,7 @@ fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, outcome: 
         cached_tokens: charged.map(|usage| usage.cached),
         output_tokens: charged.map(|usage| usage.output),
         reasoning_tokens: charged.map(|usage| usage.reasoning),
-        usage_source: verdict.source,
+        usage_source: billed.source,
         cost_usd: None,
         price_version: None,
         first_byte_ms: facts.first_byte.map(millis),
