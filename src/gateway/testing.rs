@@ -150,6 +150,7 @@ fn matched() -> Matched {
         max_connections: 8,
         pool: PoolLimits::default(),
         usage_in_stream: true,
+        on_disconnect: crate::upstream::OnDisconnect::Cancel,
         simulated: false,
     };
     let route = Route {

@@ -76,7 +76,7 @@ async fn run(rig: &Rig, row: Row, endpoint: Endpoint) {
     let first_byte = (row.came == Came::Text).then(|| rig.clock.now());
     rig.clock.advance(Duration::from_secs(2));
     call.note(|facts| {
-        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400 };
+        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400, answers: 1 };
         facts.sent = Some(sent);
         facts.first_byte = first_byte;
         facts.status = 200;
@@ -164,7 +164,7 @@ async fn what_may_have_been_written_unseen_is_never_more_than_was_planned_for() 
     let sent = rig.clock.now();
     rig.clock.advance(Duration::from_secs(3_600));
     call.note(|facts| {
-        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400 };
+        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400, answers: 1 };
         facts.sent = Some(sent);
     });
     call.end(Ending::Broken(Outcome::ClientGone));

@@ -74,7 +74,16 @@ impl Field {
             "store" => Field::Store,
             "previous_response_id" => Field::PreviousResponseId,
             "conversation" => Field::Conversation,
-            "background" => Field::Background,
+            "background" if !matches!(endpoint, Endpoint::ImageGenerations | Endpoint::ImageEdits) => Field::Background,
+            // How it is to sound or look is no text that a model reads.
+            "voice" | "response_format" | "stream_format" if endpoint == Endpoint::Speech => {
+                Field::Counted(Scope::Silent)
+            }
+            "size" | "quality" | "response_format" | "background" | "output_format" | "moderation"
+                if matches!(endpoint, Endpoint::ImageGenerations | Endpoint::ImageEdits) =>
+            {
+                Field::Counted(Scope::Silent)
+            }
             "messages" | "input" | "prompt" => Field::Counted(Scope::Content),
             "tools" | "functions" | "response_format" | "text" => Field::Counted(Scope::Schema),
             "user"
