@@ -75,6 +75,9 @@ where
     B: Body<Data = Bytes, Error = UpstreamError> + Unpin + Send + 'static,
 {
     let services = Arc::clone(body.call.services());
+    if matches!(body.reader, Reader::Blind(_)) {
+        return;
+    }
     let Ok(place) = Arc::clone(&services.read_on.places).try_acquire_owned() else { return };
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     let Some(inner) = body.inner.take() else { return };
