@@ -98,10 +98,10 @@ where
 {
     async fn read(mut self, bounds: Bounds) {
         // Out of time is as good as a break: it is told apart by nobody.
-        let _ = tokio::time::timeout(bounds.time, self.to_the_end(bounds.bytes)).await;
+        let _ = tokio::time::timeout(bounds.time, self.read_rest(bounds.bytes)).await;
     }
 
-    async fn to_the_end(&mut self, mut left: u64) {
+    async fn read_rest(&mut self, mut left: u64) {
         while let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut self.inner).poll_frame(cx)).await {
             let Ok(data) = frame.into_data() else { continue };
             self.reader.read(&data);

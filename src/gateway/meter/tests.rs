@@ -50,7 +50,7 @@ impl Scripted {
     }
 
     fn text(pieces: &[&str]) -> Self {
-        Scripted::of(pieces.iter().map(|piece| data(piece)))
+        Scripted::of(pieces.iter().map(data))
     }
 }
 

@@ -96,7 +96,7 @@ enum Decoder {
     Gzip(MultiGzDecoder<Tap>),
     Zlib(ZlibDecoder<Tap>),
     Deflate(DeflateDecoder<Tap>),
-    Brotli(DecompressorWriter<Tap>),
+    Brotli(Box<DecompressorWriter<Tap>>),
     Zstd(zstd::stream::write::Decoder<'static, Tap>),
 }
 
@@ -109,7 +109,7 @@ impl Decoder {
             Coding::Deflate if first & 0x0f == 8 && first >> 4 <= 7 => Decoder::Zlib(ZlibDecoder::new(tap)),
             Coding::Deflate => Decoder::Deflate(DeflateDecoder::new(tap)),
             Coding::Brotli if brotli_window(first).is_none_or(|bits| bits > BROTLI_WINDOW) => return Err(tap),
-            Coding::Brotli => Decoder::Brotli(DecompressorWriter::new(tap, BROTLI_BUFFER)),
+            Coding::Brotli => Decoder::Brotli(Box::new(DecompressorWriter::new(tap, BROTLI_BUFFER))),
             Coding::Zstd => {
                 let Ok(mut decoder) = zstd::stream::raw::Decoder::new() else { return Err(tap) };
                 if decoder.set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(ZSTD_WINDOW)).is_err() {
@@ -136,7 +136,7 @@ impl Decoder {
             Decoder::Gzip(decoder) => decoder,
             Decoder::Zlib(decoder) => decoder,
             Decoder::Deflate(decoder) => decoder,
-            Decoder::Brotli(decoder) => decoder,
+            Decoder::Brotli(decoder) => &mut **decoder,
             Decoder::Zstd(decoder) => decoder,
         };
         writer.write_all(bytes)?;

@@ -6,6 +6,7 @@ use super::*;
 use crate::usage::Anomaly;
 
 mod finish;
+mod nesting;
 mod strip;
 mod template;
 
