@@ -44,6 +44,7 @@ use body::ResponseBody;
 use call::Call;
 use error::{GatewayError, ReceiveError, TransportError};
 use forward::Reply;
+use receive::Inbound;
 use running::Running;
 use services::Services;
 use settle::Ending;
@@ -90,7 +91,7 @@ impl<U> Gateway<U> {
 impl<U, R> Gateway<U>
 where
     U: Service<Outgoing, Response = Response<R>, Error = UpstreamError> + Clone,
-    R: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+    R: Body<Data = Bytes, Error = UpstreamError> + Unpin + Send + 'static,
 {
     /// Answers one call. `peer` is the socket's address, never a header's.
     pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<ResponseBody<R>>

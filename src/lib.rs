@@ -56,7 +56,9 @@
 //! # Invariants, worded as absences
 //!
 //! - No more of an answer is held than the frame in hand and one bounded partial line, and no byte of it is altered but by
-//!   taking out the usage chunk that only we asked for.
+//!   taking out the usage chunk that only we asked for. A compressed answer passes as it came, that chunk included; its usage
+//!   is read in a decoded copy, within bounds.
+//! - A client that leaves ends the upstream's work at once, or where `on_disconnect = "drain"` says so, within bounds.
 //! - If reading along fails, the client notices nothing: usage becomes an estimate, is marked so, and a counter rises.
 //! - No retry after the first byte of an answer.
 //! - No call waits for admission: it is admitted or refused now.

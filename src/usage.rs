@@ -3,6 +3,7 @@
 //! Pure: knows no runtime, no HTTP, no clock.
 
 pub mod counts;
+pub mod details;
 pub mod estimate;
 pub mod json;
 pub mod record;
@@ -11,6 +12,7 @@ mod tail;
 pub(crate) mod walk;
 
 pub use counts::{Anomalies, Anomaly};
+pub use details::{Billed, Details, Tier};
 pub use json::{BodyScanner, Reading, read};
 pub use shape::Dialect;
 
@@ -32,6 +34,17 @@ impl Usage {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)
+    }
+
+    /// Both together, each number with its like.
+    #[must_use]
+    pub fn plus(&self, other: &Usage) -> Usage {
+        Usage {
+            input: self.input.saturating_add(other.input),
+            cached: self.cached.saturating_add(other.cached),
+            output: self.output.saturating_add(other.output),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
     }
 }
 

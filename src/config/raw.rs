@@ -106,10 +106,18 @@ pub(super) struct Upstream {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
     pub(super) usage_in_stream: bool,
+    pub(super) on_disconnect: OnDisconnect,
     pub(super) max_connections: Whole,
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
     pub(super) ca: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnDisconnect {
+    Cancel,
+    Drain,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]

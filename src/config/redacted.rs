@@ -11,7 +11,7 @@ use crate::limits::{PlanLimits, Quota, ReserveOutput};
 use crate::provider::Provider;
 use crate::routing::Route;
 use crate::secret::SecretSource;
-use crate::upstream::{BaseUri, Upstream};
+use crate::upstream::{BaseUri, OnDisconnect, Upstream};
 
 impl Config {
     /// The configuration as it holds: defaults filled in, names resolved, secrets as their source. For `/config` and `check`.
@@ -116,6 +116,7 @@ fn upstream(upstream: &Upstream, origin: &UpstreamOrigin) -> Value {
         "simulated": upstream.simulated,
         "headers": upstream.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
         "usage_in_stream": upstream.usage_in_stream,
+        "on_disconnect": match upstream.on_disconnect { OnDisconnect::Cancel => "cancel", OnDisconnect::Drain => "drain" },
         "max_connections": upstream.max_connections,
         "pool": { "idle": print_duration(upstream.pool.idle), "age": print_duration(upstream.pool.age) },
         "timeouts": {

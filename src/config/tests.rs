@@ -349,7 +349,7 @@ const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere se
     plans.*.tokens plans.*.concurrent plans.*.reserve_output plans.*.shadow tenants.*.plan tenants.*.keys.sha256 \
     tenants.*.keys.label tenants.*.keys.expires tenants.*.models upstreams.*.provider upstreams.*.base_url \
     upstreams.*.credential.api_key.env upstreams.*.credential.api_key.file upstreams.*.without_credential \
-    upstreams.*.headers upstreams.*.usage_in_stream upstreams.*.max_connections upstreams.*.pool.idle \
+    upstreams.*.headers upstreams.*.usage_in_stream upstreams.*.on_disconnect upstreams.*.max_connections upstreams.*.pool.idle \
     upstreams.*.pool.age upstreams.*.timeouts.connect upstreams.*.timeouts.first_byte upstreams.*.timeouts.idle \
     upstreams.*.timeouts.total upstreams.*.ca routes.models routes.to.upstream routes.to.model routes.to.weight \
     routes.max_output_tokens routes.enforce_cap records.to.file metrics.max_tenants log.format log.level log.calls";

@@ -59,6 +59,7 @@ pub async fn admit(call: &mut Call, matched: &Matched, peek: &Peek, now: Moment)
         input,
         output: learned_output.map_or(output_cap, |likely| likely.min(output_cap)),
         input_bytes: if peek.attachments == 0 { peek.text_bytes } else { 0 },
+        answers: peek.choices,
     };
     facts.learned = Some(learned);
 

@@ -14,7 +14,7 @@ use crate::net::clock::Moment;
 use crate::routing::Matched;
 use crate::tenant::Caller;
 use crate::usage::record::Outcome;
-use crate::usage::{Anomalies, Usage};
+use crate::usage::{Anomalies, Details, Tier, Usage};
 use crate::wire::endpoint::Endpoint;
 
 /// A call that passed authentication. Ends exactly once: by [`Call::end`], or by being dropped.
@@ -81,13 +81,19 @@ pub struct Estimate {
     pub output: u64,
     /// Bytes of text in the request; 0 where attachments make them say nothing.
     pub input_bytes: u64,
+    /// Answers to each prompt that were asked for (`n`, `best_of`): images, where those are what is made.
+    pub answers: u64,
 }
 
 /// What the answer said of itself, as far as it was read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The usage it reported.
     pub usage: Option<Usage>,
+    /// What else it reported that can be billed; none if all is zero.
+    pub details: Option<Box<Details>>,
+    /// The service tier that it names.
+    pub tier: Option<Tier>,
     /// Decoded bytes of generated text that passed.
     pub text_bytes: u64,
     /// What was wrong with the report.
@@ -177,6 +183,11 @@ impl Call {
         if let Some(facts) = self.facts.as_deref_mut() {
             write(facts);
         }
+    }
+
+    /// The call itself, to be ended elsewhere; what is left here has ended.
+    pub(super) fn take(&mut self) -> Call {
+        Call { services: Arc::clone(&self.services), facts: self.facts.take() }
     }
 
     /// Ends the call: settles what was reserved, counts it, writes its record.

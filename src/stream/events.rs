@@ -274,7 +274,7 @@ impl Events {
         let says = match self.walk.event.kind {
             _ if self.is_done() => Ended::Done,
             _ if !self.walk.is_closed() => return,
-            Kind::Ended | Kind::Failed => Ended::Terminal,
+            Kind::Ended | Kind::Drawn | Kind::Failed => Ended::Terminal,
             _ if self.walk.event.error => Ended::ErrorEvent,
             _ => Ended::Open,
         };
@@ -300,12 +300,17 @@ impl Events {
     /// Makes the event the template for the next, if it left nothing behind but what stands at its varying places.
     fn remember(&mut self, frame: &[u8], event: EventEnd) {
         let found = self.walk.event;
+        if found.tier_changed {
+            // An event like the one before would change it back unseen.
+            self.template.forget();
+        }
         let is_plain = self.walk.is_closed()
             && self.event.data_lines == 1
             && !self.is_done()
             && !found.usage_anywhere
             && !found.error
             && found.kind != Kind::Ended
+            && found.kind != Kind::Drawn
             && found.kind != Kind::Failed
             && found.choices != Choices::Empty;
         if !is_plain {

@@ -2,17 +2,19 @@
 //!
 //! Must not know HTTP, nor what is charged; never holds the answer.
 
-use super::Usage;
 use super::counts::{Anomalies, Anomaly};
 use super::shape::{Dialect, Node};
 use super::tail::read_tail;
 use super::walk::Walk;
+use super::{Details, Tier, Usage};
 
 /// What a usage object says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The numbers, made possible where they were not.
     pub usage: Usage,
+    /// What it says besides; all zero if nothing.
+    pub details: Details,
     /// The gravest fault in what was reported.
     pub anomaly: Option<Anomaly>,
 }
@@ -29,7 +31,8 @@ pub(super) fn read_first(bytes: &[u8]) -> Option<(Reading, usize)> {
     let mut walk = Walk::new(Node::Usage);
     let length = walk.feed(bytes);
     let usage = walk.found.usage?;
-    Some((Reading { usage, anomaly: walk.found.anomalies.iter().next() }, length))
+    let details = walk.found.details.as_deref().copied().unwrap_or_default();
+    Some((Reading { usage, details, anomaly: walk.found.anomalies.iter().next() }, length))
 }
 
 /// Reads along in a JSON answer that arrives in any pieces: usage at its place, and how much text was generated.
@@ -38,6 +41,7 @@ pub(super) fn read_first(bytes: &[u8]) -> Option<(Reading, usize)> {
 #[derive(Debug)]
 pub struct BodyScanner {
     walk: Walk,
+    dialect: Dialect,
     /// Whether the answer was read the short way.
     short: bool,
 }
@@ -46,13 +50,13 @@ impl BodyScanner {
     /// A scanner for one answer.
     #[must_use]
     pub fn new(dialect: Dialect) -> BodyScanner {
-        BodyScanner { walk: Walk::new(dialect.body()), short: false }
+        BodyScanner { walk: Walk::new(dialect.body()), dialect, short: false }
     }
 
     /// Reads an answer that lies there whole, the short way where that is certain: then no text is counted. Call it instead
     /// of [`BodyScanner::feed`], once.
     pub fn feed_whole(&mut self, body: &[u8]) {
-        let Some(tail) = read_tail(body) else {
+        let Some(tail) = read_tail(body).filter(|_| self.dialect.is_told_at_the_root()) else {
             return self.feed(body);
         };
         let found = &mut self.walk.found;
@@ -60,6 +64,10 @@ impl BodyScanner {
         if let Some(anomaly) = tail.reading.anomaly {
             found.anomalies.add(anomaly);
         }
+        if !tail.reading.details.is_empty() {
+            found.details = Some(Box::new(tail.reading.details));
+        }
+        found.tier = tail.tier;
         found.model = tail.model.map(Into::into);
         self.short = true;
     }
@@ -72,7 +80,19 @@ impl BodyScanner {
     /// The last usage so far that was not null and not all zero; also when the answer was cut after it.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.walk.found.usage
+        self.walk.found.used()
+    }
+
+    /// What the answer said besides, the number of its images included; nothing if all is zero.
+    #[must_use]
+    pub fn details(&self) -> Option<Details> {
+        self.walk.found.all_details()
+    }
+
+    /// The service tier that the answer named last.
+    #[must_use]
+    pub fn tier(&self) -> Option<Tier> {
+        self.walk.found.tier
     }
 
     /// Decoded bytes of generated text so far: content, reasoning, refusals, names and arguments of tool calls.

@@ -210,6 +210,12 @@ static UPSTREAM: &[Key] = &[
     optional("headers", Headers, "{ \"openai-project\" = \"proj_…\" }", "Headers added to every call."),
     default("usage_in_stream", Flag, "true", "It understands stream_options.include_usage."),
     default(
+        "on_disconnect",
+        Word(&ON_DISCONNECT),
+        "\"cancel\"",
+        "A client leaves: stop the upstream at once, or read the rest for its usage (30 s, 4 MiB, 64 at once).",
+    ),
+    default(
         "max_connections",
         Number { least: 1 },
         "1024",
@@ -222,7 +228,6 @@ static UPSTREAM: &[Key] = &[
     later("api_version"),
     later("region"),
     later("preset"),
-    later("on_disconnect"),
     later("quota"),
     later("proxy"),
     later("client_cert"),
@@ -230,6 +235,7 @@ static UPSTREAM: &[Key] = &[
     later("health"),
 ];
 
+static ON_DISCONNECT: Words = words(&["cancel", "drain"]);
 static PROVIDER: Words = Words { built: &["openai", "compatible", "simulator"], later: provider::LATER, or: "" };
 static CREDENTIAL: Words =
     Words { built: &["none"], later: provider::LATER_CREDENTIALS, or: " or { api_key = { env = \"NAME\" } }" };

@@ -2,13 +2,22 @@
 //!
 //! Must not know how it is found.
 
-use crate::usage::{Anomalies, Usage};
+use crate::usage::counts::Settled;
+use crate::usage::{Anomalies, Details, Tier, Usage};
 
 /// What was found in the answer so far, over all its events.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// The last usage that was not null and not all zero.
     pub(crate) usage: Option<Usage>,
+    /// What that object said besides; none if all is zero.
+    pub(crate) details: Option<Box<Details>>,
+    /// Usage from places that few answers have.
+    aside: Option<Box<Asides>>,
+    /// Images in the answer so far.
+    pub(crate) images: u32,
+    /// The last that was named.
+    pub(crate) tier: Option<Tier>,
     pub(crate) anomalies: Anomalies,
     /// Decoded bytes of generated text that came in pieces.
     pub(crate) text: u64,
@@ -22,6 +31,78 @@ pub(crate) struct Found {
     /// An error was told in the answer itself.
     pub(crate) failure: bool,
     pub(crate) progress: Progress,
+}
+
+/// A place beside the usual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// In a choice: it counts where there is none at the usual place.
+    Choice,
+    /// `svg_usage`: it is added.
+    Svg,
+}
+
+#[derive(Debug, Default)]
+struct Asides {
+    choice: Option<Usage>,
+    svg: Usage,
+}
+
+impl Found {
+    /// What the answer used, all places taken together.
+    pub(crate) fn used(&self) -> Option<Usage> {
+        let Some(aside) = &self.aside else { return self.usage };
+        let usage = self.usage.or(aside.choice).unwrap_or_default();
+        let sum = usage.plus(&aside.svg);
+        Some(sum).filter(|sum| sum.total() > 0)
+    }
+
+    /// What it says besides, the number of its images included; none if all is zero.
+    pub(crate) fn all_details(&self) -> Option<Details> {
+        if self.images == 0 {
+            return self.details.as_deref().copied();
+        }
+        let details = self.details.as_deref().copied().unwrap_or_default();
+        Some(Details { images: self.images.into(), ..details })
+    }
+
+    /// Takes in a usage object that stands at another place than the usual.
+    pub(super) fn note_aside(&mut self, settled: &Settled, place: Aside) {
+        self.anomalies.join(settled.anomalies);
+        let Some(usage) = settled.usage else { return };
+        let aside = self.aside.get_or_insert_default();
+        match place {
+            Aside::Choice => aside.choice = Some(usage),
+            Aside::Svg => aside.svg = usage,
+        }
+    }
+
+    /// How long the sound was, where the answer says it apart from its usage.
+    pub(super) fn note_millis(&mut self, millis: u64) {
+        if millis > 0 {
+            self.details.get_or_insert_default().audio_millis = millis;
+        }
+    }
+
+    /// Takes in a usage object: the last that says anything counts, and nothing is added up.
+    pub(super) fn note(&mut self, settled: &Settled) {
+        self.anomalies.join(settled.anomalies);
+        if settled.usage.is_none() && settled.details.is_empty() {
+            return;
+        }
+        self.usage = settled.usage.or(self.usage);
+        match &mut self.details {
+            Some(kept) => {
+                let millis = kept.audio_millis;
+                **kept = settled.details;
+                if kept.audio_millis == 0 {
+                    kept.audio_millis = millis;
+                }
+            }
+            None if settled.details.is_empty() => {}
+            none => *none = Some(Box::new(settled.details)),
+        }
+    }
 }
 
 /// Which choices of the answer were begun, and which of them were said to be finished. The first 127 have a place each,
@@ -70,11 +151,13 @@ pub(crate) enum Choices {
 pub(crate) enum Kind {
     #[default]
     Other,
-    /// `response.completed`, `.incomplete`, `.cancelled`
+    /// `response.completed`, `.incomplete`, `.cancelled`, `speech.audio.done`, `transcript.text.done`
     Ended,
     /// `response.failed`, `error`
     Failed,
-    /// `response.audio.delta`: its `delta` is no text.
+    /// `image_generation.completed`, `image_edit.completed`: an end, and an image.
+    Drawn,
+    /// `response.audio.delta`, `speech.audio.delta`: its `delta` is no text.
     Audio,
 }
 
@@ -88,6 +171,8 @@ pub(crate) struct EventFound {
     pub(crate) usage_anywhere: bool,
     /// An `error` that is not null.
     pub(crate) error: bool,
+    /// It names another service tier than the event before.
+    pub(crate) tier_changed: bool,
     pub(crate) kind: Kind,
     /// Bytes of a `delta` that count once its type is known.
     pub(super) delta: u64,
