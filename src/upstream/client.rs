@@ -21,7 +21,7 @@ use super::timer::after;
 use super::{Upstream, UpstreamError, Waited};
 use crate::net::resolver::Resolver;
 use crate::net::tls::TlsClients;
-use crate::simulator::Simulator;
+use crate::simulator::{self, Simulator};
 
 /// The client of one worker: its connections live on that worker's runtime. Cheap to clone.
 #[derive(Clone)]
@@ -77,7 +77,12 @@ async fn simulate(
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     let path = path.strip_prefix(&*upstream.base.path).unwrap_or(path);
-    let answer = simulator.answer(&head.method, path, body.into_bytes());
+    let answer = async {
+        if simulator::is_form(&head.headers) {
+            return simulator.answer_form(&head.method, path, &head.headers, body).await;
+        }
+        simulator.answer(&head.method, path, body.into_bytes()).await
+    };
     let patience = upstream.timeouts.first_byte;
     let answered = if patience.is_zero() {
         answer.await
