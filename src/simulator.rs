@@ -142,7 +142,7 @@ impl Simulator {
         body: B,
     ) -> Result<Response<SimBody>, SimFault> {
         let stamp = self.stamp();
-        let planned = match read_form(headers, body).await? {
+        let planned = match read_form(headers, body, stamp).await? {
             Read::Whole(form) => plan(method, path, Asked::Form(&form), stamp),
             Read::Early(behaviour) => Ok(Plan { behaviour, reply: Reply::Json(Bytes::new()) }),
             Read::Refused(refusal) => Err(refusal),
@@ -181,7 +181,7 @@ enum Read {
 }
 
 /// Reads a form to its end; or to the place where the model's name says that the rest shall not be read.
-async fn read_form<B: Body>(headers: &HeaderMap, body: B) -> Result<Read, SimFault> {
+async fn read_form<B: Body>(headers: &HeaderMap, body: B, stamp: Stamp) -> Result<Read, SimFault> {
     let mut reader = match boundary(headers) {
         Some(Ok(boundary)) => form::Reader::new(&boundary),
         Some(Err(refusal)) => return Ok(Read::Refused(refusal)),
@@ -201,7 +201,7 @@ async fn read_form<B: Body>(headers: &HeaderMap, body: B) -> Result<Read, SimFau
         }
         if !model_known && let Some(model) = reader.so_far().text("model") {
             model_known = true;
-            let behaviour = Behaviour::of_model(model).unwrap_or_default();
+            let behaviour = Behaviour::of_model(model).unwrap_or_default().spared(stamp.number);
             if behaviour.reading == Reading::ToModel && behaviour.status.is_some() {
                 return Ok(Read::Early(behaviour));
             }
@@ -212,7 +212,7 @@ async fn read_form<B: Body>(headers: &HeaderMap, body: B) -> Result<Read, SimFau
 
 async fn deliver(planned: Result<Plan, Refusal>, stamp: Stamp) -> Result<Response<SimBody>, SimFault> {
     let mut response = match planned {
-        Ok(plan) => send(plan).await?,
+        Ok(plan) => send(plan, stamp).await?,
         Err(refusal) => refuse(&refusal),
     };
     if let Ok(id) = HeaderValue::from_str(&stamp.id("req_")) {
@@ -262,8 +262,9 @@ fn plan(method: &Method, path: &str, asked: Asked<'_>, stamp: Stamp) -> Result<P
     }
 }
 
-async fn send(plan: Plan) -> Result<Response<SimBody>, SimFault> {
+async fn send(plan: Plan, stamp: Stamp) -> Result<Response<SimBody>, SimFault> {
     let Plan { behaviour, reply } = plan;
+    let behaviour = behaviour.spared(stamp.number);
     if !behaviour.delay.is_zero() {
         tokio::time::sleep(behaviour.delay).await;
     }

@@ -73,6 +73,8 @@ pub struct Behaviour {
     pub coding: Coding,
     /// How much of a form is read before it fails.
     pub reading: Reading,
+    /// Of so many calls one fails, is late or breaks off; the others are spared. At least 1.
+    pub one_in: u32,
 }
 
 /// How usage is told.
@@ -285,6 +287,7 @@ impl Default for Behaviour {
             framing: Framing::default(),
             coding: Coding::Identity,
             reading: Reading::Whole,
+            one_in: 1,
         }
     }
 }
@@ -313,6 +316,20 @@ impl Behaviour {
                 .ok_or_else(|| UnknownWord(word.chars().take(64).collect()))?;
         }
         Ok(behaviour)
+    }
+
+    /// This, for the call of that number: what goes wrong may go wrong in one call of several only. Errors in the middle
+    /// of a stream are part of its text and stay.
+    #[must_use]
+    pub(super) fn spared(mut self, number: u64) -> Self {
+        if !number.is_multiple_of(u64::from(self.one_in.max(1))) {
+            self.delay = Duration::ZERO;
+            self.status = None;
+            if !matches!(self.ending, Ending::ErrorEvent(_)) {
+                self.ending = Ending::Whole;
+            }
+        }
+        self
     }
 
     /// What stands for `usage` in an answer that is not streamed, or at the end of one that always tells it: the outer

@@ -15,7 +15,6 @@ use super::failure;
 use super::faults::{Ending, Figures};
 use super::framing;
 use super::refusal::Refusal;
-use super::text::Seed;
 use super::{Plan, Stamp};
 use bytes::Bytes;
 use serde::Serialize;
@@ -209,9 +208,4 @@ fn events(asked: Asked, stamp: Stamp) -> super::body::EventSource {
         framing::named(&event.kind, &event)
     };
     Box::new((0..made).map(event).chain(fault.into_iter().flatten()))
-}
-
-/// From this a request's pictures are made.
-fn seed(prompt: &str) -> Seed {
-    Seed::of(b"picture").and(prompt.as_bytes())
 }

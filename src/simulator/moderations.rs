@@ -65,17 +65,17 @@ pub(super) fn plan(body: &[u8], stamp: Stamp) -> Result<Plan, Refusal> {
     let request: Request = request::read(body)?;
     let (model, behaviour) = Behaviour::optional(request.model, USUAL_MODEL)?;
     let results = match request.input.ok_or_else(|| Refusal::missing("input"))? {
-        Input::Text(text) => vec![result(&text, Looked::AtText)],
+        Input::Text(text) => vec![result(&text, Looked::Text)],
         Input::Texts(texts) if (1..=MOST_INPUTS).contains(&texts.len()) => {
-            texts.iter().map(|text| result(text, Looked::AtText)).collect()
+            texts.iter().map(|text| result(text, Looked::Text)).collect()
         }
         Input::Parts(parts) if (1..=MOST_INPUTS).contains(&parts.len()) => {
             let text: Vec<&str> = parts.iter().filter_map(|part| part.text.as_deref()).collect();
             let has_image = parts.iter().any(|part| part.image_url.is_some());
             let looked = match (text.is_empty(), has_image) {
-                (_, false) => Looked::AtText,
-                (true, true) => Looked::AtImages,
-                (false, true) => Looked::AtBoth,
+                (_, false) => Looked::Text,
+                (true, true) => Looked::Images,
+                (false, true) => Looked::Both,
             };
             vec![result(&text.join("\n"), looked)]
         }
@@ -85,11 +85,12 @@ pub(super) fn plan(body: &[u8], stamp: Stamp) -> Result<Plan, Refusal> {
     Ok(Plan { behaviour, reply })
 }
 
+/// What was looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Looked {
-    AtText,
-    AtImages,
-    AtBoth,
+    Text,
+    Images,
+    Both,
 }
 
 fn result(text: &str, looked: Looked) -> Value {
@@ -103,9 +104,9 @@ fn result(text: &str, looked: Looked) -> Value {
         let share = seed.share();
         let score = if names_it { 0.9 + share / 10.0 } else { share / 1000.0 };
         let kinds: &[&str] = match (looked, has_images) {
-            (Looked::AtImages, true) => &["image"],
-            (Looked::AtImages, false) => &[],
-            (Looked::AtBoth, true) => &["text", "image"],
+            (Looked::Images, true) => &["image"],
+            (Looked::Images, false) => &[],
+            (Looked::Both, true) => &["text", "image"],
             _ => &["text"],
         };
         categories.insert(name.to_owned(), names_it.into());

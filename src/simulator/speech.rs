@@ -95,7 +95,7 @@ fn length(text_tokens: u64, speed: Option<f64>) -> Result<u32, Refusal> {
 fn events(sound: Sound, input: u64, length: u32, behaviour: &Behaviour) -> EventSource {
     let delta = |piece: Bytes| framing::data(&Delta { kind: "speech.audio.delta", audio: base64(piece.into_iter()) });
     if let Ending::ErrorEvent(kind) = behaviour.ending {
-        let half = (length.div_ceil(behaviour.burst.max(1)) / 2) as usize;
+        let half = sound.pieces() / 2;
         return Box::new(sound.map(delta).take(half).chain(failure::events(kind, behaviour)));
     }
     let output = u64::from(length);

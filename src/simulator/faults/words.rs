@@ -168,6 +168,12 @@ pub const WORDS: &[Word] = &[
         "forms: failures come as soon as the model is known, and the rest of the upload is not read",
         |b, _| set(&mut b.reading, Reading::ToModel),
     ),
+    Word::with(
+        "one-in-",
+        "2",
+        "one call of so many fails with its status, is late, or breaks off; the others are answered: for retries",
+        |b, rest| set(&mut b.one_in, number(rest).filter(|n| *n > 0)?),
+    ),
     Word::bare("quota", "429 `insufficient_quota`", |b, _| fail(b, StatusCode::TOO_MANY_REQUESTS, Complaint::Quota)),
     Word::bare("too-long", "400 `context_length_exceeded`", |b, _| {
         fail(b, StatusCode::BAD_REQUEST, Complaint::TooLong)

@@ -5,14 +5,17 @@
 use super::super::text::Seed;
 
 const SIDE: u32 = 8;
+/// What comes before each line of points.
+const NO_FILTER: u8 = 0;
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// The picture that belongs to `seed`: the same for the same one.
 pub(super) fn picture(mut seed: Seed) -> Vec<u8> {
     let mut points = Vec::new();
     for _ in 0..SIDE {
-        points.push(0); // This line is not filtered.
-        (0..SIDE).for_each(|_| points.extend_from_slice(&seed.next().to_le_bytes()[..3]));
+        let colours = (0..SIDE).flat_map(|_| seed.next().to_le_bytes().into_iter().take(3));
+        points.push(NO_FILTER);
+        points.extend(colours);
     }
     let mut file = SIGNATURE.to_vec();
     let mut header = [SIDE.to_be_bytes(), SIDE.to_be_bytes()].concat();

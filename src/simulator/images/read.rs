@@ -7,7 +7,7 @@ use super::super::form::Form as Fields;
 use super::super::refusal::Refusal;
 use super::super::text::Seed;
 use super::super::{request, tokens};
-use super::{Form, Quality, Size, Work, seed};
+use super::{Form, Quality, Size, Work};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ impl Asked {
     /// `images/generations`.
     pub(in super::super) fn generation(body: &[u8]) -> Result<Self, Refusal> {
         let request: Request = request::read(body)?;
-        Asked::new(Work::Generation, request, Seed::of(b""), 0)
+        Asked::new(Work::Generation, request, Seed::of(b"picture"), 0)
     }
 
     /// `images/edits` as JSON: pictures by URL.
@@ -67,7 +67,7 @@ impl Asked {
             return Err(Refusal::missing("images"));
         }
         let count = request.images.len() as u64;
-        let seed = request.images.iter().fold(Seed::of(b""), |seed, image| seed.and(image.to_string().as_bytes()));
+        let seed = request.images.iter().fold(Seed::of(b"edit"), |seed, image| seed.and(image.to_string().as_bytes()));
         Asked::new(Work::Edit, request, seed, count)
     }
 
@@ -95,7 +95,7 @@ impl Asked {
             partial_images: form.value("partial_images")?,
             images: Vec::new(),
         };
-        let (mut seed, mut count) = (Seed::of(b""), 0);
+        let (mut seed, mut count) = (Seed::of(b"edit"), 0);
         for file in form.files("image").chain(form.files("mask")) {
             seed = seed.and(&file.head).and(&file.size.to_le_bytes());
             count += 1;
@@ -133,7 +133,7 @@ impl Asked {
         Ok(Asked {
             work,
             behaviour,
-            seed: seed(&prompt).and(&images.clone().next().to_le_bytes()),
+            seed: images.and(prompt.as_bytes()),
             n,
             size: size(request.size.as_deref())?,
             quality: quality(request.quality.as_deref())?,

@@ -19,6 +19,8 @@ const MP3_FRAMES: usize = 5;
 const MP3_HEAD: [u8; 4] = [0xff, 0xfb, 0x54, 0xc0];
 /// The length of such a frame: 144 · 64 000 / 48 000. What follows the head is zeros: no sound is coded.
 const MP3_FRAME: usize = 192;
+/// Tokens of one piece at most: more than this is too much to be held.
+const MOST_AT_ONCE: u32 = 64;
 /// How loud the tone is, of 32 767.
 const LOUDNESS: i32 = 6_000;
 
@@ -64,9 +66,14 @@ pub(super) struct Sound {
 }
 
 impl Sound {
-    /// A sound of `length` tokens, at least one, made `burst` at a time.
+    /// A sound of `length` tokens, at least one, made `burst` at a time, 1 to [`MOST_AT_ONCE`].
     pub(super) fn new(format: Format, seed: Seed, length: u32, burst: u32) -> Self {
-        Sound { format, seed, length: length.max(1), made: 0, burst: burst.max(1) }
+        Sound { format, seed, length: length.max(1), made: 0, burst: burst.clamp(1, MOST_AT_ONCE) }
+    }
+
+    /// How many pieces there will be.
+    pub(super) fn pieces(&self) -> usize {
+        self.length.div_ceil(self.burst) as usize
     }
 
     /// What comes before the samples (Microsoft, "Multimedia Programming Interface and Data Specifications 1.0").

@@ -350,3 +350,19 @@ async fn kept_state_is_answered_as_an_id_that_nobody_knows() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_call_of_several_goes_wrong_and_the_others_do_not() {
+    let simulator = Simulator::new();
+    let call = async |model: &str| {
+        let body = Bytes::from(chat(model, json!({"stream": true})).to_string());
+        simulator.answer(&Method::POST, CHAT, body).await.map(|response| response.status().as_u16())
+    };
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        seen.push(call("sim/status-503+one-in-3").await.unwrap());
+    }
+    assert_eq!(seen, [200, 200, 503, 200, 200, 503]);
+    assert!(call("sim/reset+one-in-2").await.is_ok());
+    assert_eq!(call("sim/reset+one-in-2").await, Err(SimFault::Reset));
+}

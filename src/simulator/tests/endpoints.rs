@@ -405,3 +405,29 @@ async fn a_large_upload_is_read_as_it_comes_and_an_early_failure_reads_no_more_t
     let response = simulator.answer_form(&Method::POST, "audio/transcriptions", &headers, body).await.unwrap();
     assert_eq!((response.status(), asked.load(Ordering::Relaxed)), (StatusCode::PAYLOAD_TOO_LARGE, 1));
 }
+
+proptest! {
+    #[test]
+    fn no_form_is_answered_with_anything_but_an_answer_or_a_reason(
+        path in prop::sample::select(vec!["images/edits", "images/variations", "audio/transcriptions", "audio/translations"]),
+        fields in prop::collection::vec((prop::sample::select(vec![
+            "prompt", "n", "size", "quality", "response_format", "stream", "partial_images", "language", "model",
+            "timestamp_granularities[]", "output_format",
+        ]), "true|[0-9]{1,20}|auto|url|srt|vtt|word|sim/emoji|verbose_json|diarized_json|1x1|.{0,8}"), 0..6),
+        file in prop::collection::vec(any::<u8>(), 0..80),
+    ) {
+        let mut reader = form::Reader::new("b");
+        let fields: Vec<(&str, &str)> =
+            [("model", "m"), ("prompt", "x")].into_iter().chain(fields.iter().map(|(name, text)| (*name, &**text))).collect();
+        let body = form(&fields, &[("file", &file), ("image", &file)]);
+        let read = reader.read(&body).and_then(|()| reader.finish());
+        let Ok(read) = read else { return Ok(()) };
+        match plan(&Method::POST, path, Asked::Form(&read), Stamp { number: 1, created: 0 }) {
+            Ok(Plan { reply: Reply::Json(json), .. }) => prop_assert!(serde_json::from_slice::<Value>(&json).is_ok()),
+            Ok(Plan { reply: Reply::Text(_, text), .. }) => prop_assert!(text.ends_with('\n')),
+            Ok(Plan { reply: Reply::Events(mut events), .. }) => prop_assert!(events.all(|event| event.ends_with(b"\n\n"))),
+            Ok(Plan { reply: Reply::Sound(..), .. }) => prop_assert!(false, "no endpoint for files speaks"),
+            Err(refusal) => prop_assert!(refusal.status.is_client_error() && refusal.error.message.len() > 10),
+        }
+    }
+}
