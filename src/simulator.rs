@@ -33,28 +33,28 @@ mod speech;
 mod text;
 pub mod tokens;
 mod transcriptions;
+mod upload;
 mod usage;
 
 pub use body::{SimBody, SimCut};
 pub use models::names as model_names;
+pub use upload::{Upload, is_form, read_form};
 
 use crate::wire::endpoint::{self, Endpoint, NotServed, Takes};
 use body::{Payload, Reply};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use coding::Encoder;
 use failure::Failure;
-use faults::{Behaviour, Ending, Reading};
+use faults::{Behaviour, Ending};
 use form::Form;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use http_body::Body;
-use http_body_util::BodyExt;
 use refusal::Refusal;
 use serde::Serialize;
 use std::borrow::Cow;
-use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
+use upload::Read;
 
 /// On every answer of the simulator: `1`.
 pub const SIMULATED: HeaderName = HeaderName::from_static("x-tollgate-simulated");
@@ -129,20 +129,18 @@ impl Simulator {
         deliver(planned, stamp).await
     }
 
-    /// Answers one request whose body is a form with files, as [`is_form`] tells by its headers. The body is read as it
-    /// comes and never held: of files only heads and sizes count.
+    /// Answers one request whose body is a form with files, as far as [`read_form`] read it.
     ///
     /// # Errors
-    /// [`SimFault`] where there is no answer: the model's name asked for that, or the body broke off.
-    pub async fn answer_form<B: Body>(
+    /// [`SimFault`] where the model's name asks that there be no answer at all.
+    pub async fn answer_form(
         &self,
         method: &Method,
         path: &str,
-        headers: &HeaderMap,
-        body: B,
+        upload: Upload,
     ) -> Result<Response<SimBody>, SimFault> {
         let stamp = self.stamp();
-        let planned = match read_form(headers, body, stamp).await? {
+        let planned = match upload.0 {
             Read::Whole(form) => plan(method, path, Asked::Form(&form), stamp),
             Read::Early(behaviour) => Ok(Plan { behaviour, reply: Reply::Json(Bytes::new()) }),
             Read::Refused(refusal) => Err(refusal),
@@ -156,58 +154,10 @@ impl Simulator {
     }
 }
 
-/// Whether a request's body is a form, so that [`Simulator::answer_form`] is the one to ask.
-#[must_use]
-pub fn is_form(headers: &HeaderMap) -> bool {
-    boundary(headers).is_some()
-}
-
 /// The answer to a request that was not read at all because its body is larger than `most` bytes: 413.
 #[must_use]
 pub fn too_large(most: usize) -> Response<SimBody> {
     refuse(&Refusal::too_large(most))
-}
-
-fn boundary(headers: &HeaderMap) -> Option<Result<String, Refusal>> {
-    form::boundary(headers.get(CONTENT_TYPE)?.to_str().ok()?)
-}
-
-/// A form, as far as it was read.
-enum Read {
-    Whole(Form),
-    /// Its model's name asks for this, and that the rest shall not be read.
-    Early(Behaviour),
-    Refused(Refusal),
-}
-
-/// Reads a form to its end; or to the place where the model's name says that the rest shall not be read.
-async fn read_form<B: Body>(headers: &HeaderMap, body: B, stamp: Stamp) -> Result<Read, SimFault> {
-    let mut reader = match boundary(headers) {
-        Some(Ok(boundary)) => form::Reader::new(&boundary),
-        Some(Err(refusal)) => return Ok(Read::Refused(refusal)),
-        None => return Ok(Read::Refused(Refusal::media("a form (multipart/form-data)"))),
-    };
-    let mut body = pin!(body);
-    let mut model_known = false;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| SimFault::Unread)?;
-        let Ok(mut data) = frame.into_data() else { continue };
-        while data.has_remaining() {
-            let length = data.chunk().len();
-            if let Err(refusal) = reader.read(data.chunk()) {
-                return Ok(Read::Refused(refusal));
-            }
-            data.advance(length);
-        }
-        if !model_known && let Some(model) = reader.so_far().text("model") {
-            model_known = true;
-            let behaviour = Behaviour::of_model(model).unwrap_or_default().spared(stamp.number);
-            if behaviour.reading == Reading::ToModel && behaviour.status.is_some() {
-                return Ok(Read::Early(behaviour));
-            }
-        }
-    }
-    Ok(reader.finish().map_or_else(Read::Refused, Read::Whole))
 }
 
 async fn deliver(planned: Result<Plan, Refusal>, stamp: Stamp) -> Result<Response<SimBody>, SimFault> {

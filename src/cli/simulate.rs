@@ -94,7 +94,8 @@ async fn answer(simulator: Arc<Simulator>, request: Request<Incoming>) -> Result
     let (parts, body) = request.into_parts();
     // Forms hold files: they are read as they come, whatever their size.
     if simulator::is_form(&parts.headers) {
-        return Ok(simulator.answer_form(&parts.method, parts.uri.path(), &parts.headers, body).await?);
+        let upload = simulator::read_form(&parts.headers, body).await?;
+        return Ok(simulator.answer_form(&parts.method, parts.uri.path(), upload).await?);
     }
     match collect(body).await? {
         Some(body) => Ok(simulator.answer(&parts.method, parts.uri.path(), body).await?),

@@ -2,6 +2,7 @@
 
 use super::*;
 use http::header::RETRY_AFTER;
+use http_body::Body;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -71,17 +71,24 @@ async fn simulate(
     request: Request<OutBody>,
     sent: Option<Sent>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
+    let (head, body) = request.into_parts();
+    // Time-outs begin when the request is read.
+    let upload = if simulator::is_form(&head.headers) {
+        let read = simulator::read_form(&head.headers, body).await;
+        Ok(read.map_err(|broken| UpstreamError::Lost(broken.to_string()))?)
+    } else {
+        Err(body.into_bytes())
+    };
     if let Some(sent) = sent {
         sent.mark();
     }
-    let (head, body) = request.into_parts();
     let path = head.uri.path();
     let path = path.strip_prefix(&*upstream.base.path).unwrap_or(path);
     let answer = async {
-        if simulator::is_form(&head.headers) {
-            return simulator.answer_form(&head.method, path, &head.headers, body).await;
+        match upload {
+            Ok(form) => simulator.answer_form(&head.method, path, form).await,
+            Err(json) => simulator.answer(&head.method, path, json).await,
         }
-        simulator.answer(&head.method, path, body.into_bytes()).await
     };
     let patience = upstream.timeouts.first_byte;
     let answered = if patience.is_zero() {

@@ -19,7 +19,8 @@ const MOST_DRAFTS: u32 = 3;
 const IMAGE_TOKENS: u64 = 85;
 /// The longest side that can be asked for.
 const LONGEST_SIDE: u32 = 8192;
-const USUAL_MODEL: &str = "gpt-image-1";
+/// The model of a request that names none, as OpenAI's API reference says.
+const USUAL_MODEL: &str = "dall-e-2";
 
 /// A request for pictures.
 pub(in super::super) struct Asked {
@@ -107,8 +108,7 @@ impl Asked {
     }
 
     fn new(work: Work, request: Request, images: Seed, image_count: u64) -> Result<Self, Refusal> {
-        let usual = if work == Work::Variation { "dall-e-2" } else { USUAL_MODEL };
-        let (model, behaviour) = Behaviour::optional(request.model, usual)?;
+        let (model, behaviour) = Behaviour::optional(request.model, USUAL_MODEL)?;
         let prompt = match request.prompt {
             Some(prompt) => prompt,
             None if work == Work::Variation => String::new(),

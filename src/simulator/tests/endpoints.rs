@@ -28,7 +28,8 @@ async fn upload(path: &str, fields: &[(&str, &str)], files: &[(&str, &[u8])]) ->
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(BOUNDARY))]);
     assert!(is_form(&headers));
     let body = Full::new(Bytes::from(form(fields, files)));
-    let response = Simulator::new().answer_form(&Method::POST, path, &headers, body).await.unwrap();
+    let upload = read_form(&headers, body).await.unwrap();
+    let response = Simulator::new().answer_form(&Method::POST, path, upload).await.unwrap();
     let kind = response.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
     (response.status(), kind, response.into_body().collect().await.unwrap().to_bytes())
 }
@@ -397,12 +398,14 @@ async fn a_large_upload_is_read_as_it_comes_and_an_early_failure_reads_no_more_t
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(BOUNDARY))]);
     let simulator = Simulator::new();
     let (body, asked) = Upload::new("whisper-1", 20);
-    let response = simulator.answer_form(&Method::POST, "audio/transcriptions", &headers, body).await.unwrap();
+    let body = read_form(&headers, body).await.unwrap();
+    let response = simulator.answer_form(&Method::POST, "audio/transcriptions", body).await.unwrap();
     let answer: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(answer["usage"]["seconds"], ((20 << 20) as f64 / 320.0).round() / 100.0);
     assert_eq!(asked.load(Ordering::Relaxed), 23);
     let (body, asked) = Upload::new("sim/status-413+early", 20);
-    let response = simulator.answer_form(&Method::POST, "audio/transcriptions", &headers, body).await.unwrap();
+    let body = read_form(&headers, body).await.unwrap();
+    let response = simulator.answer_form(&Method::POST, "audio/transcriptions", body).await.unwrap();
     assert_eq!((response.status(), asked.load(Ordering::Relaxed)), (StatusCode::PAYLOAD_TOO_LARGE, 1));
 }
 
