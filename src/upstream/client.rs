@@ -21,7 +21,7 @@ use super::timer::after;
 use super::{Upstream, UpstreamError, Waited};
 use crate::net::resolver::Resolver;
 use crate::net::tls::TlsClients;
-use crate::simulator::Simulator;
+use crate::simulator::{self, Simulator};
 
 /// The client of one worker: its connections live on that worker's runtime. Cheap to clone.
 #[derive(Clone)]
@@ -72,13 +72,24 @@ async fn simulate(
     sent: Option<Sent>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     let (head, body) = request.into_parts();
-    let body = body.collected().await.map_err(|broken| UpstreamError::Lost(broken.to_string()))?;
+    // Time-outs begin when the request is read.
+    let lost = |broken: &dyn std::fmt::Display| UpstreamError::Lost(broken.to_string());
+    let upload = if simulator::is_form(&head.headers) {
+        Ok(simulator::read_form(&head.headers, body).await.map_err(|broken| lost(&broken))?)
+    } else {
+        Err(body.collected().await.map_err(|broken| lost(&broken))?)
+    };
     if let Some(sent) = sent {
         sent.mark();
     }
     let path = head.uri.path();
     let path = path.strip_prefix(&*upstream.base.path).unwrap_or(path);
-    let answer = simulator.answer(&head.method, path, body);
+    let answer = async {
+        match upload {
+            Ok(form) => simulator.answer_form(&head.method, path, form).await,
+            Err(json) => simulator.answer(&head.method, path, json).await,
+        }
+    };
     let patience = upstream.timeouts.first_byte;
     let answered = if patience.is_zero() {
         answer.await
