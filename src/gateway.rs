@@ -6,6 +6,7 @@ pub mod admit;
 pub mod authenticate;
 pub mod body;
 pub mod call;
+mod cost;
 pub mod error;
 pub mod forward;
 pub mod limit_headers;
@@ -19,6 +20,7 @@ pub mod route;
 pub mod running;
 pub mod services;
 pub mod settle;
+mod tag;
 #[cfg(test)]
 mod testing;
 
@@ -134,7 +136,10 @@ where
             }
         };
         let mut call = Call::open(&self.services, id, caller, received);
-        call.note(|facts| facts.log = running.log_calls);
+        call.note(|facts| {
+            facts.log = running.log_calls;
+            facts.tag = running.tag.as_ref().and_then(|name| tag::tag(&parts.headers, name));
+        });
 
         match self.stages(running, parts, body, &mut call).await {
             Ok(Answered::Upstream(reply, admission)) => {

@@ -156,6 +156,7 @@ impl Rig {
             rules: Rules::default(),
             since: 0,
             log_calls: false,
+            tag: None,
         };
         Ok(Rig {
             services: Arc::new(services),

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::routing::RouteTable;
 use crate::tenant::directory::Directory;
 use crate::upstream::Upstream;
@@ -27,4 +29,6 @@ pub struct Running {
     pub since: i64,
     /// Whether each call gets a log line.
     pub log_calls: bool,
+    /// The header whose value goes into records as their tag.
+    pub tag: Option<HeaderName>,
 }

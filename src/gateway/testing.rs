@@ -73,7 +73,14 @@ impl Rig {
             reserve_output: ReserveOutput::Cap,
             shadow: false,
         };
-        let spec = TenantSpec { name: "acme".into(), plan: "plan".into(), limits, keys: Vec::new(), models: None };
+        let spec = TenantSpec {
+            name: "acme".into(),
+            plan: "plan".into(),
+            limits,
+            policy: Arc::default(),
+            keys: Vec::new(),
+            models: None,
+        };
         let tenant = Arc::clone(&Directory::new(vec![spec], None, 10, 0).tenants()[0]);
         Rig { clock, services: Arc::new(services), tenant, matched: matched(), task: None, lines }
     }
@@ -157,6 +164,7 @@ fn matched() -> Matched {
         deployment: Deployment { upstream: Arc::new(upstream), model: None },
         max_output_tokens: 4_096,
         enforce_cap: false,
+        prices: Arc::default(),
     };
     Matched { route: Arc::new(route), pattern: "*".into(), index: 0 }
 }

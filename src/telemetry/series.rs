@@ -90,6 +90,12 @@ pub const REJECTED: Definition = counter(
 /// Settled tokens.
 pub const TOKENS_TOTAL: Definition =
     counter("tollgate_tokens_total", &[Tenant, Route, Words("kind", 4)], "Tokens as settled");
+/// Money.
+pub const COST: Definition = counter(
+    "tollgate_cost_microusd_total",
+    &[Tenant, Route],
+    "What settled calls cost, in millionths of a US dollar; parts of one are carried",
+);
 /// Decisions of limits.
 pub const LIMIT_DECISIONS: Definition =
     counter("tollgate_limit_decisions_total", &[Tenant, Limit, Words("decision", 3)], "What limits decided");
@@ -136,6 +142,12 @@ pub const ANOMALIES: Definition = counter(
     "tollgate_usage_anomalies_total",
     &[Endpoint, Words("reason", 6)],
     "Reported usage that cannot be true, and was corrected",
+);
+/// Calls whose cost is not known.
+pub const UNPRICED: Definition = counter(
+    "tollgate_usage_unpriced_total",
+    &[Endpoint, Words("reason", 2)],
+    "Calls with usage and without cost: prices are configured, and none for this model, or for what it used",
 );
 /// Attempts at upstreams.
 pub const ATTEMPTS: Definition =
@@ -198,6 +210,7 @@ pub const ALL: &[Definition] = &[
     REQUESTS,
     REJECTED,
     TOKENS_TOTAL,
+    COST,
     LIMIT_DECISIONS,
     TOKENS_RESERVED,
     TOKENS_GIVEN_BACK,
@@ -209,6 +222,7 @@ pub const ALL: &[Definition] = &[
     UNMETERED,
     ESTIMATED,
     ANOMALIES,
+    UNPRICED,
     ATTEMPTS,
     UPSTREAM_STATE,
     UPSTREAM_IN_FLIGHT,
