@@ -249,6 +249,7 @@ fn running(config: Config) -> Running {
         rules: Rules { keys },
         since: i64::try_from(since).unwrap_or(i64::MAX),
         log_calls: config.log.calls,
+        tag: config.tag,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod forward;
 pub mod limit_headers;
 pub mod meter;
 pub mod model_list;
+pub mod policy;
 mod reader;
 pub mod receive;
 pub mod resolved;
@@ -186,7 +187,8 @@ where
         route::ends_with_the_call(&inbound.peek)?;
         let matched = route::route(&tenant, &inbound.peek.model, &running.routes)?;
         call.note(|facts| facts.matched = Some(matched.clone()));
-        let admission = admit::admit(call, &matched, &inbound, here).await?;
+        let allowed = policy::hold(&tenant.policy, &matched.route, &inbound.peek)?;
+        let admission = admit::admit(call, &matched, &inbound, allowed, here).await?;
         let reply = forward::forward(&self.upstreams, call, &admission, &matched, &parts.headers, inbound).await?;
         Ok(Answered::Upstream(reply, admission))
     }

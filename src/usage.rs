@@ -3,6 +3,7 @@
 //! Pure: knows no runtime, no HTTP, no clock.
 
 pub mod counts;
+pub mod details;
 pub mod estimate;
 pub mod json;
 pub mod money;
@@ -13,6 +14,7 @@ mod tail;
 pub(crate) mod walk;
 
 pub use counts::{Anomalies, Anomaly};
+pub use details::{Billed, Details, Tier};
 pub use json::{BodyScanner, Reading, read};
 pub use shape::Dialect;
 

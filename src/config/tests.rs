@@ -350,7 +350,10 @@ const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere se
     upstreams.*.headers upstreams.*.usage_in_stream upstreams.*.max_connections upstreams.*.pool.idle \
     upstreams.*.pool.age upstreams.*.timeouts.connect upstreams.*.timeouts.first_byte upstreams.*.timeouts.idle \
     upstreams.*.timeouts.total upstreams.*.ca routes.models routes.to.upstream routes.to.model routes.to.weight \
-    routes.max_output_tokens routes.enforce_cap records.to.file metrics.max_tenants log.format log.level log.calls";
+    routes.max_output_tokens routes.enforce_cap plans.*.max_output_tokens plans.*.clamp plans.*.max_choices \
+    plans.*.service_tiers prices.*.input prices.*.cached_input prices.*.cache_write prices.*.output \
+    prices.*.audio_input prices.*.audio_output prices.*.image_input prices.*.image_output prices.*.per_request \
+    prices.*.per_second prices.*.per_image prices.*.tiers records.tag.header records.to.file metrics.max_tenants log.format log.level log.calls";
 
 #[test]
 fn the_schema_has_every_key_that_is_built_and_no_other() {

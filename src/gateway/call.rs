@@ -14,7 +14,7 @@ use crate::net::clock::Moment;
 use crate::routing::Matched;
 use crate::tenant::Caller;
 use crate::usage::record::Outcome;
-use crate::usage::{Anomalies, Usage};
+use crate::usage::{Anomalies, Details, Tier, Usage};
 use crate::wire::endpoint::Endpoint;
 
 /// A call that passed authentication. Ends exactly once: by [`Call::end`], or by being dropped.
@@ -86,10 +86,14 @@ pub struct Estimate {
 }
 
 /// What the answer said of itself, as far as it was read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The usage it reported.
     pub usage: Option<Usage>,
+    /// What else it reported that can be billed; none if all is zero.
+    pub details: Option<Box<Details>>,
+    /// The service tier that it names.
+    pub tier: Option<Tier>,
     /// Decoded bytes of generated text that passed.
     pub text_bytes: u64,
     /// What was wrong with the report.

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::call::Facts;
-use crate::usage::Usage;
+use crate::usage::Billed;
 use crate::usage::money::Usd;
-use crate::usage::price::{Amounts, Unpriced};
+use crate::usage::price::Unpriced;
 
 /// The cost of a call, or why it is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,25 +43,21 @@ impl Cost {
     }
 }
 
-/// What the usage of a call cost at the deployment that answered it.
-pub(super) fn cost(facts: &Facts, usage: &Usage) -> Cost {
+/// What a call cost at the deployment that answered it.
+pub(super) fn cost(facts: &Facts, billed: &Billed) -> Cost {
     let (Some(matched), Some(model)) = (&facts.matched, &facts.model) else {
         return Cost::Unasked;
     };
     let (prices, deployment) = (&matched.route.prices, &matched.route.deployment);
-    if prices.is_empty() {
+    if prices.is_empty() || billed.source.is_none() {
         return Cost::Unasked;
     }
     let renamed = deployment.renamed(model);
     let Some(found) = prices.find(&deployment.upstream.name, renamed.as_deref().unwrap_or(model)) else {
         return Cost::Unknown(Unpriced::Model);
     };
-    match found.cost(&amounts(usage)) {
+    match found.cost(billed) {
         Ok(usd) => Cost::Known { usd, version: Arc::clone(prices.version()) },
         Err(why) => Cost::Unknown(why),
     }
-}
-
-fn amounts(usage: &Usage) -> Amounts<'_> {
-    Amounts { input: usage.input, cached: usage.cached, output: usage.output, ..Amounts::default() }
 }

@@ -17,6 +17,7 @@ use tower::Service;
 use super::admit::Admission;
 use super::call::Call;
 use super::error::GatewayError;
+use super::policy::Allowed;
 use super::receive::Inbound;
 use super::resolved::{Attempt, Raised, UpstreamMeters};
 use super::settle::InputCharge;
@@ -59,14 +60,14 @@ pub enum Reply<B> {
     },
 }
 
-/// Sends the call. `_admitted` proves that it may be sent.
+/// Sends the call. `admitted` proves that it may be sent.
 ///
 /// # Errors
 /// 502, 503, 504 as [`UpstreamError`] says; 502 where our own credential was refused, or the upstream redirects.
 pub async fn forward<U, B>(
     upstreams: &U,
     call: &mut Call,
-    _admitted: &Admission,
+    admitted: &Admission,
     matched: &Matched,
     client_headers: &HeaderMap,
     inbound: Inbound,
@@ -80,7 +81,7 @@ where
     let upstream = &deployment.upstream;
     let meters = services.upstream(&upstream.name);
     let endpoint = inbound.peek.endpoint;
-    let (body, usage_chunk) = rewritten(&inbound, matched);
+    let (body, usage_chunk) = rewritten(&inbound, matched, admitted.allowed);
     let mut outgoing = shape(upstream, endpoint, client_headers, body);
     let sent = Sent::not_yet(services.clock.clone());
     outgoing.sent = Some(sent.clone());
@@ -140,15 +141,18 @@ impl Drop for Sending<'_> {
 }
 
 /// The body with the few spans changed that must change, and whose the usage chunk is then.
-fn rewritten(inbound: &Inbound, matched: &Matched) -> (OutBody, UsageChunk) {
+fn rewritten(inbound: &Inbound, matched: &Matched, allowed: Allowed) -> (OutBody, UsageChunk) {
     let deployment = &matched.route.deployment;
     let peek = &inbound.peek;
     let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
     if let Some(name) = deployment.renamed(&peek.model) {
         edits.push(splice::rename_model(peek, &name));
     }
-    if matched.route.enforce_cap && peek.output_cap.is_none() {
-        edits.extend(splice::cap_output(peek, peek.endpoint, matched.route.max_output_tokens));
+    if let Some(most) = allowed.lowered {
+        edits.extend(splice::lower_caps(peek, most));
+    }
+    if let Some(cap) = allowed.added {
+        edits.extend(splice::cap_output(peek, peek.endpoint, cap));
     }
     let mut usage_chunk = UsageChunk::Keep;
     if deployment.upstream.usage_in_stream

@@ -44,12 +44,16 @@ impl Reader {
         match self {
             Reader::Stream(scanner, _) => Reading {
                 usage: scanner.usage(),
+                details: scanner.details().map(Box::new),
+                tier: scanner.tier(),
                 text_bytes: scanner.text_bytes(),
                 anomalies: scanner.anomalies(),
                 unmetered: scanner.gave_up().then_some("line_too_long"),
             },
             Reader::Json(scanner) => Reading {
                 usage: scanner.usage(),
+                details: scanner.details().map(Box::new),
+                tier: scanner.tier(),
                 text_bytes: scanner.text_bytes(),
                 anomalies: scanner.anomalies(),
                 unmetered: None,

@@ -17,7 +17,7 @@ use crate::limits::{Charge, Observed, RequestCharge};
 use crate::net::clock::Moment;
 use crate::telemetry::series;
 use crate::usage::record::{Outcome, UsageRecord};
-use crate::usage::{Source, Usage, estimate};
+use crate::usage::{Billed, Source, Usage, estimate};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,12 @@ impl Verdict {
 
     fn no_tokens(request: RequestCharge) -> Self {
         Verdict { usage: Usage::default(), source: None, request, estimated: None }
+    }
+
+    /// What the call is billed by.
+    fn billed(&self, facts: &Facts) -> Billed {
+        let details = facts.reading.details.as_deref().copied().unwrap_or_default();
+        Billed { usage: self.usage, details, tier: facts.reading.tier, source: self.source }
     }
 }
 
@@ -143,7 +149,7 @@ pub async fn settle(services: Arc<Services>, mut facts: Box<Facts>, ending: Endi
     let verdict = verdict(&facts, ending, now);
     let outcome = outcome(ending);
     settle_limits(&services, &mut facts, &verdict, now);
-    let cost = verdict.source.map_or(Cost::Unasked, |_| cost(&facts, &verdict.usage));
+    let cost = cost(&facts, &verdict.billed(&facts));
     count(&services, &facts, &verdict, &cost, outcome, now);
     if ending == Ending::Whole && verdict.source == Some(Source::Reported) {
         learn(&facts, &verdict.usage, now);
@@ -324,7 +330,8 @@ fn write_record(
         return;
     }
     let millis = |to: Moment| u64::try_from(to.since(facts.received).as_millis()).unwrap_or(u64::MAX);
-    let charged = verdict.source.map(|_| verdict.usage);
+    let billed = verdict.billed(facts);
+    let charged = billed.source.map(|_| billed.usage);
     let record = UsageRecord {
         time: unix_millis().saturating_sub_unsigned(millis(now)),
         id: &facts.id,
@@ -343,7 +350,7 @@ fn write_record(
         cached_tokens: charged.map(|usage| usage.cached),
         output_tokens: charged.map(|usage| usage.output),
         reasoning_tokens: charged.map(|usage| usage.reasoning),
-        usage_source: verdict.source,
+        usage_source: billed.source,
         cost_usd: cost.usd(),
         price_version: cost.version(),
         first_byte_ms: facts.first_byte.map(millis),

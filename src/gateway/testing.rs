@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::admit::{self, Admission};
 use super::call::Call;
+use super::policy;
 use super::receive::Inbound;
 use super::services::Services;
 use super::settle::{SettleQueue, SettleTask};
@@ -109,7 +110,8 @@ impl Rig {
         let peek = peek(endpoint, body.as_bytes(), Rules::default()).unwrap();
         let inbound = Inbound { body: Bytes::from(body), peek };
         let mut call = self.call();
-        let admission = admit::admit(&mut call, &self.matched, &inbound, self.clock.now()).await.unwrap();
+        let allowed = policy::hold(&self.tenant.policy, &self.matched.route, &inbound.peek).unwrap();
+        let admission = admit::admit(&mut call, &self.matched, &inbound, allowed, self.clock.now()).await.unwrap();
         call.note(|facts| {
             facts.endpoint = Some(endpoint);
             facts.stream = stream;

@@ -300,6 +300,10 @@ impl Events {
     /// Makes the event the template for the next, if it left nothing behind but what stands at its varying places.
     fn remember(&mut self, frame: &[u8], event: EventEnd) {
         let found = self.walk.event;
+        if found.tier_changed {
+            // An event like the one before would change it back unseen.
+            self.template.forget();
+        }
         let is_plain = self.walk.is_closed()
             && self.event.data_lines == 1
             && !self.is_done()

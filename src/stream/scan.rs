@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::events::Events;
 use super::strip::Strip;
-use crate::usage::{Anomalies, Dialect, Usage};
+use crate::usage::{Anomalies, Details, Dialect, Tier, Usage};
 
 /// Whether the chunk with empty `choices` and the usage is the client's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,18 @@ impl Scanner {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.events.walk.found.usage
+    }
+
+    /// What the same usage object said besides; nothing if all is zero.
+    #[must_use]
+    pub fn details(&self) -> Option<Details> {
+        self.events.walk.found.details.as_deref().copied()
+    }
+
+    /// The service tier that the answer named last.
+    #[must_use]
+    pub fn tier(&self) -> Option<Tier> {
+        self.events.walk.found.tier
     }
 
     /// Decoded bytes of generated text so far: content, reasoning, refusals, names and arguments of tool calls; not

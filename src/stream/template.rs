@@ -61,6 +61,11 @@ impl Template {
         self.event.extend_from_slice(event);
     }
 
+    /// There is no event before this one.
+    pub(super) fn forget(&mut self) {
+        self.event.clear();
+    }
+
     /// If `bytes` begins with an event like the one remembered: enters what it says into `found`, and says how long it is.
     pub(super) fn read(&self, bytes: &[u8], found: &mut Found) -> Option<usize> {
         if self.event.is_empty() {

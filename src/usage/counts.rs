@@ -2,10 +2,13 @@
 //!
 //! Must not know where in an answer the object stood, nor who sent it.
 
-use super::Usage;
+use super::{Details, Usage};
 
 /// The most tokens that one call can have used; a larger number is a mistake of the upstream and is clamped to this.
 pub const MOST_TOKENS: u64 = 20_000_000;
+
+/// The longest sound that one call can have been about, in milliseconds: a thousand hours. Longer ones are clamped.
+pub const MOST_MILLIS: u64 = 3_600_000_000;
 
 /// What was wrong with a usage report. It was clamped, and should be counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,14 +94,31 @@ pub(crate) enum Field {
     CachedTop,
     ReasoningDetail,
     ReasoningTop,
+    CacheWrite,
+    AudioInput,
+    ImageInput,
+    AudioOutput,
+    ImageOutput,
+    /// In milliseconds here, in seconds with a fraction where it is read.
+    Seconds,
 }
 
-const FIELDS: usize = 9;
+const FIELDS: usize = 15;
+
+/// What one usage object says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Nothing if all is zero.
+    pub(crate) usage: Option<Usage>,
+    pub(crate) details: Details,
+    pub(crate) anomalies: Anomalies,
+}
 
 /// The numbers of one usage object as they are read; absent and null are 0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
-    numbers: [u64; FIELDS],
+    /// None is larger than [`MOST_MILLIS`], which fits.
+    numbers: [u32; FIELDS],
     anomalies: Anomalies,
 }
 
@@ -111,7 +131,7 @@ impl Counts {
     pub(crate) fn set_scalar(&mut self, field: Field, text: &[u8]) {
         let value = match text.first() {
             Some(b'n') => 0,
-            Some(b'0'..=b'9' | b'-') => self.number(text),
+            Some(b'0'..=b'9' | b'-') => self.number_of(field, text),
             _ => self.wrong_type(),
         };
         self.put(field, value);
@@ -121,14 +141,14 @@ impl Counts {
     pub(crate) fn set_string(&mut self, field: Field, text: &[u8]) {
         self.wrong_type();
         let value = match text.first() {
-            Some(b'0'..=b'9' | b'-') => self.number(text),
+            Some(b'0'..=b'9' | b'-') => self.number_of(field, text),
             _ => 0,
         };
         self.put(field, value);
     }
 
-    /// What the object says: nothing if all is zero.
-    pub(crate) fn settle(mut self) -> (Option<Usage>, Anomalies) {
+    /// What the object says.
+    pub(crate) fn settle(mut self) -> Settled {
         let mut input = self.either(Field::Prompt, Field::Input);
         let output = self.either(Field::Completion, Field::Output);
         let total = self.get(Field::Total);
@@ -139,11 +159,44 @@ impl Counts {
         }
         let cached = self.either(Field::CachedDetail, Field::CachedTop);
         let reasoning = self.either(Field::ReasoningDetail, Field::ReasoningTop);
-        if cached > input || reasoning > output {
+        let usage = Usage { input, cached: cached.min(input), output, reasoning: reasoning.min(output) };
+        let mut details = self.details();
+        if details.clamp(&usage) || cached > input || reasoning > output {
             self.note(Anomaly::DetailAboveTotal);
         }
-        let usage = Usage { input, cached: cached.min(input), output, reasoning: reasoning.min(output) };
-        (Some(usage).filter(|usage| usage.total() > 0), self.anomalies)
+        Settled { usage: Some(usage).filter(|usage| usage.total() > 0), details, anomalies: self.anomalies }
+    }
+
+    fn details(&self) -> Details {
+        Details {
+            cache_write: self.get(Field::CacheWrite),
+            audio_input: self.get(Field::AudioInput),
+            image_input: self.get(Field::ImageInput),
+            audio_output: self.get(Field::AudioOutput),
+            image_output: self.get(Field::ImageOutput),
+            audio_millis: self.get(Field::Seconds),
+            images: 0,
+        }
+    }
+
+    fn number_of(&mut self, field: Field, text: &[u8]) -> u64 {
+        if field == Field::Seconds { self.millis(text) } else { self.number(text) }
+    }
+
+    /// Reads seconds, with a fraction or without, as milliseconds; a part of one counts whole.
+    fn millis(&mut self, text: &[u8]) -> u64 {
+        let seconds = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+        let Some(seconds) = seconds.filter(|seconds| !seconds.is_nan()) else { return self.wrong_type() };
+        if seconds < 0.0 {
+            self.note(Anomaly::Negative);
+            return 0;
+        }
+        // The cast saturates.
+        let millis = (seconds * 1_000.0).ceil() as u64;
+        if millis > MOST_MILLIS {
+            self.note(Anomaly::TooLarge);
+        }
+        millis.min(MOST_MILLIS)
     }
 
     fn number(&mut self, text: &[u8]) -> u64 {
@@ -183,12 +236,12 @@ impl Counts {
 
     fn put(&mut self, field: Field, value: u64) {
         if let Some(place) = self.numbers.get_mut(field as usize) {
-            *place = value;
+            *place = u32::try_from(value).unwrap_or(u32::MAX);
         }
     }
 
     fn get(&self, field: Field) -> u64 {
-        self.numbers.get(field as usize).copied().unwrap_or(0)
+        self.numbers.get(field as usize).copied().map_or(0, u64::from)
     }
 
     fn either(&self, first: Field, second: Field) -> u64 {

@@ -2,17 +2,19 @@
 //!
 //! Must not know HTTP, nor what is charged; never holds the answer.
 
-use super::Usage;
 use super::counts::{Anomalies, Anomaly};
 use super::shape::{Dialect, Node};
 use super::tail::read_tail;
 use super::walk::Walk;
+use super::{Details, Tier, Usage};
 
 /// What a usage object says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The numbers, made possible where they were not.
     pub usage: Usage,
+    /// What it says besides; all zero if nothing.
+    pub details: Details,
     /// The gravest fault in what was reported.
     pub anomaly: Option<Anomaly>,
 }
@@ -24,7 +26,8 @@ pub fn read(object: &[u8]) -> Option<Reading> {
     let mut walk = Walk::new(Node::Usage);
     walk.feed(object);
     let usage = walk.found.usage?;
-    Some(Reading { usage, anomaly: walk.found.anomalies.iter().next() })
+    let details = walk.found.details.as_deref().copied().unwrap_or_default();
+    Some(Reading { usage, details, anomaly: walk.found.anomalies.iter().next() })
 }
 
 /// Reads along in a JSON answer that arrives in any pieces: usage at its place, and how much text was generated.
@@ -55,6 +58,10 @@ impl BodyScanner {
         if let Some(anomaly) = tail.reading.anomaly {
             found.anomalies.add(anomaly);
         }
+        if !tail.reading.details.is_empty() {
+            found.details = Some(Box::new(tail.reading.details));
+        }
+        found.tier = tail.tier;
         found.model = tail.model.map(Into::into);
         self.short = true;
     }
@@ -68,6 +75,18 @@ impl BodyScanner {
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
         self.walk.found.usage
+    }
+
+    /// What the same usage object said besides; nothing if all is zero.
+    #[must_use]
+    pub fn details(&self) -> Option<Details> {
+        self.walk.found.details.as_deref().copied()
+    }
+
+    /// The service tier that the answer named last.
+    #[must_use]
+    pub fn tier(&self) -> Option<Tier> {
+        self.walk.found.tier
     }
 
     /// Decoded bytes of generated text so far: content, reasoning, refusals, names and arguments of tool calls.

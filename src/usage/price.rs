@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::Billed;
 use super::money::{self, Inexact, Usd};
 
 /// A price in US dollars, per million tokens or per piece: a decimal with at most 12 places, at most a million.
@@ -93,33 +94,6 @@ pub struct Prices {
     pub tiers: Vec<(Box<str>, Factor)>,
 }
 
-/// What a call used, as far as it bears on its cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Amounts<'a> {
-    /// Tokens read, all of them.
-    pub input: u64,
-    /// Those of them that came from the upstream's cache.
-    pub cached: u64,
-    /// Those of them that were written into it.
-    pub cache_write: u64,
-    /// Those of them that are sound.
-    pub audio_input: u64,
-    /// Those of them that are images.
-    pub image_input: u64,
-    /// Tokens written, all of them.
-    pub output: u64,
-    /// Those of them that are sound.
-    pub audio_output: u64,
-    /// Those of them that are images.
-    pub image_output: u64,
-    /// Microseconds of sound, where a call is counted in time.
-    pub sound_micros: Option<u64>,
-    /// Images made, where a call is counted in images.
-    pub images: Option<u64>,
-    /// The service tier that the answer names.
-    pub tier: Option<&'a str>,
-}
-
 /// Why a call has no cost. It is not free: its cost is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unpriced {
@@ -144,17 +118,20 @@ impl Prices {
     /// What a call cost.
     ///
     /// Each token is paid once: the parts of `input` are taken off it in the order cached, written to the cache, sound,
-    /// images, each at most what is left, and the rest has the price of input. The same for `output`. Where sound is counted
-    /// in time, images in pieces, or calls by number, and there is such a price, tokens need none.
+    /// images, each at most what is left, and the rest has the price of input. The same for `output`. Where the answer says
+    /// how long its sound is, or how many images there are, and there is a price for that or for the call itself, tokens
+    /// need none.
     ///
     /// # Errors
     /// [`Unpriced::Part`] where something was used that has no price, not even that of what it is a part of.
-    pub fn cost(&self, used: &Amounts<'_>) -> Result<Usd, Unpriced> {
+    pub fn cost(&self, billed: &Billed) -> Result<Usd, Unpriced> {
+        let (used, details) = (&billed.usage, &billed.details);
+        let counted_in = |number: u64, unit: u128| (number > 0).then(|| unit.saturating_mul(number.into()));
         let pieces = [
             (self.per_request, Some(MILLION)),
-            // Dollars per second and microseconds.
-            (self.per_second, used.sound_micros.map(u128::from)),
-            (self.per_image, used.images.map(|images| MILLION.saturating_mul(images.into()))),
+            // A thousandth of a second is a thousand millionths of one.
+            (self.per_second, counted_in(details.audio_millis, 1_000)),
+            (self.per_image, counted_in(details.images, MILLION)),
         ];
         let mut counted = false;
         let mut sum: u128 = 0;
@@ -166,11 +143,11 @@ impl Prices {
         }
         let input = [
             (used.cached, self.cached_input),
-            (used.cache_write, self.cache_write),
-            (used.audio_input, self.audio_input),
-            (used.image_input, self.image_input),
+            (details.cache_write, self.cache_write),
+            (details.audio_input, self.audio_input),
+            (details.image_input, self.image_input),
         ];
-        let output = [(used.audio_output, self.audio_output), (used.image_output, self.image_output)];
+        let output = [(details.audio_output, self.audio_output), (details.image_output, self.image_output)];
         for (total, price, parts) in [(used.input, self.input, &input[..]), (used.output, self.output, &output[..])] {
             match tokens(total, price, parts) {
                 Some(cost) => sum = sum.saturating_add(cost),
@@ -178,7 +155,7 @@ impl Prices {
                 None => return Err(Unpriced::Part),
             }
         }
-        let factor = used.tier.and_then(|tier| self.tiers.iter().find(|(name, _)| **name == *tier));
+        let factor = billed.tier.and_then(|tier| self.tiers.iter().find(|(name, _)| **name == *tier.as_str()));
         let factor = factor.map_or(MILLION, |(_, factor)| factor.0.into());
         Ok(Usd::from_parts(sum.saturating_mul(factor)))
     }

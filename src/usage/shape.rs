@@ -118,6 +118,8 @@ pub(crate) enum Act {
     Sequence,
     /// The model that answers.
     Model,
+    /// The service tier.
+    Tier,
     /// The response's id.
     Id,
     /// The response's creation time.
@@ -196,10 +198,15 @@ impl Node {
             Node::Usage => usage(key),
             Node::InputDetails => match key {
                 b"cached_tokens" => Act::Count(Field::CachedDetail),
+                b"cache_write_tokens" => Act::Count(Field::CacheWrite),
+                b"audio_tokens" => Act::Count(Field::AudioInput),
+                b"image_tokens" => Act::Count(Field::ImageInput),
                 _ => Act::Skip,
             },
             Node::OutputDetails => match key {
                 b"reasoning_tokens" => Act::Count(Field::ReasoningDetail),
+                b"audio_tokens" => Act::Count(Field::AudioOutput),
+                b"image_tokens" => Act::Count(Field::ImageOutput),
                 _ => Act::Skip,
             },
             Node::Choices | Node::ToolCalls | Node::Blocks | Node::Items | Node::Parts => Act::Skip,
@@ -213,6 +220,7 @@ fn completion(key: &[u8]) -> Act {
         b"usage" => Act::Enter(Node::Usage),
         b"x_groq" => Act::Enter(Node::UsageHolder),
         b"model" => Act::Model,
+        b"service_tier" => Act::Tier,
         b"obfuscation" => Act::Pad,
         b"error" => Act::Error,
         _ => Act::Skip,
@@ -258,6 +266,7 @@ fn response(key: &[u8]) -> Act {
         b"id" => Act::Id,
         b"created_at" => Act::Created,
         b"model" => Act::Model,
+        b"service_tier" => Act::Tier,
         b"output" => Act::Enter(Node::Items),
         b"usage" => Act::Enter(Node::Usage),
         b"error" => Act::Error,
@@ -275,7 +284,10 @@ fn usage(key: &[u8]) -> Act {
         b"cached_tokens" | b"prompt_cache_hit_tokens" => Act::Count(Field::CachedTop),
         b"reasoning_tokens" => Act::Count(Field::ReasoningTop),
         b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => Act::Enter(Node::InputDetails),
-        b"completion_tokens_details" | b"output_tokens_details" => Act::Enter(Node::OutputDetails),
+        b"seconds" => Act::Count(Field::Seconds),
+        b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
+            Act::Enter(Node::OutputDetails)
+        }
         _ => Act::Skip,
     }
 }

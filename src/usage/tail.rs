@@ -6,6 +6,7 @@
 
 use memchr::memmem;
 
+use super::Tier;
 use super::json::{Reading, read};
 
 /// What the short way found.
@@ -15,6 +16,8 @@ pub(super) struct Tail<'a> {
     pub(super) reading: Reading,
     /// The model at the root, where it is plain ASCII and stands before anything nested.
     pub(super) model: Option<&'a str>,
+    /// The service tier at the root.
+    pub(super) tier: Option<Tier>,
 }
 
 /// Reads the root's `usage` and `model`. `None`: none there, all zero, or not certain.
@@ -33,8 +36,29 @@ pub(super) fn read_tail(body: &[u8]) -> Option<Tail<'_>> {
     if body.get(value) != Some(&b'{') || closed_behind(&body[value..])? != 1 {
         return None;
     }
-    let object = &body[value..value + end_of_object(&body[value..])?];
-    Some(Tail { reading: read(object)?, model: model_at_the_head(body) })
+    let end = value + end_of_object(&body[value..])?;
+    let tier = match memmem::rfind(body, TIER) {
+        Some(key) => tier_at_the_root(body, key)?,
+        None => None,
+    };
+    Some(Tail { reading: read(&body[value..end])?, model: model_at_the_head(body), tier })
+}
+
+const TIER: &[u8] = b"\"service_tier\"";
+
+/// The tier that the key at `key` names. `None` where that key may not be the root's, or is not the only one.
+fn tier_at_the_root(body: &[u8], key: usize) -> Option<Option<Tier>> {
+    let colon = skip_space(body, key + TIER.len());
+    let value = skip_space(body, colon + 1);
+    if body.get(colon) != Some(&b':') || closed_behind(&body[value..])? != 1 {
+        return None;
+    }
+    if body.get(value) != Some(&b'"') {
+        return Some(None).filter(|_| memmem::find(body, TIER) == Some(key));
+    }
+    let name = body.get(value + 1..end_of_string(body, value)?)?;
+    let is_only_one = !name.contains(&b'\\') && memmem::find(body, TIER) == Some(key);
+    is_only_one.then(|| Tier::new(name))
 }
 
 fn skip_space(body: &[u8], from: usize) -> usize {
@@ -131,6 +155,27 @@ mod tests {
     }
 
     #[test]
+    fn a_tier_is_read_the_short_way_wherever_it_stands_at_the_root() {
+        let usage = r#""usage":{"prompt_tokens":9}"#;
+        for (body, tier) in [
+            (format!(r#"{{"choices":[{{}}],{usage},"service_tier":"flex","x":"y"}}"#), Some("flex")),
+            (format!(r#"{{"choices":[{{}}],"service_tier" : "flex",{usage}}}"#), Some("flex")),
+            (format!(r#"{{"service_tier":null,"choices":[{{}}],{usage}}}"#), None),
+            (format!(r#"{{"a":"\"service_tier\":\"flex\"",{usage}}}"#), None),
+        ] {
+            let read = read_tail(body.as_bytes()).unwrap_or_else(|| panic!("{body}"));
+            assert_eq!(read.tier, tier.and_then(|tier| Tier::new(tier.as_bytes())), "{body}");
+        }
+        for unsure in [
+            format!(r#"{{"choices":[{{"service_tier":"flex"}}],{usage}}}"#),
+            format!(r#"{{"service_tier":"flex",{usage},"service_tier":"priority"}}"#),
+            format!(r#"{{"choices":["service_tier"],{usage}}}"#),
+        ] {
+            assert_eq!(read_tail(unsure.as_bytes()), None, "{unsure}");
+        }
+    }
+
+    #[test]
     fn usage_in_text_or_deeper_down_is_left_to_the_walk() {
         for body in [
             r#"{"choices":[{"message":{"content":"\"usage\":{\"prompt_tokens\":9}"}}]}"#,
@@ -149,12 +194,22 @@ mod tests {
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
-        let word =
-            prop_oneof![Just("usage".to_owned()), Just("model".to_owned()), Just("\"usage\":{".to_owned()), ".{0,6}"];
+        let word = prop_oneof![
+            Just("usage".to_owned()),
+            Just("service_tier".to_owned()),
+            Just("model".to_owned()),
+            Just("\"usage\":{".to_owned()),
+            ".{0,6}"
+        ];
         let leaf =
             prop_oneof![Just(Value::Null), any::<u16>().prop_map(Value::from), word.clone().prop_map(Value::from)];
         leaf.prop_recursive(3, 24, 4, move |inner| {
-            let key = prop_oneof![Just("usage".to_owned()), Just("prompt_tokens".to_owned()), "[a-c]{1,2}"];
+            let key = prop_oneof![
+                Just("usage".to_owned()),
+                Just("service_tier".to_owned()),
+                Just("prompt_tokens".to_owned()),
+                "[a-c]{1,2}"
+            ];
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
                 prop::collection::vec((key, inner), 0..4).prop_map(|members| members.into_iter().collect::<Value>()),
@@ -168,16 +223,26 @@ mod tests {
             before in any_json(),
             input in 0u64..1_000,
             output in 0u64..1_000,
+            part in 0u64..1_000,
             behind in any_json(),
+            tier in prop_oneof![Just(json!("flex")), Just(json!("no tier at all")), Just(json!(null)), any_json()],
             pretty: bool,
         ) {
             let value = json!({
-                "id": before, "model": "m", "usage": { "prompt_tokens": input, "completion_tokens": output }, "z": behind
+                "id": before,
+                "model": "m",
+                "usage": {
+                    "prompt_tokens": input, "completion_tokens": output, "prompt_tokens_details": { "audio_tokens": part }
+                },
+                "service_tier": tier,
+                "z": behind,
             });
             let body = if pretty { serde_json::to_vec_pretty(&value) } else { serde_json::to_vec(&value) }.unwrap();
             let walked = walked(&body);
             if let Some(tail) = read_tail(&body) {
                 prop_assert_eq!(Some(tail.reading.usage), walked.usage());
+                prop_assert_eq!(Some(tail.reading.details).filter(|details| !details.is_empty()), walked.details());
+                prop_assert_eq!(tail.tier, walked.tier());
                 if let Some(model) = tail.model {
                     prop_assert_eq!(Some(model), walked.served_model());
                 }

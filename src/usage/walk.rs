@@ -326,9 +326,8 @@ impl Walk {
     fn leave(&mut self, node: Node) {
         match node {
             Node::Usage => {
-                let (usage, anomalies) = self.counts.settle();
-                self.found.usage = usage.or(self.found.usage);
-                self.found.anomalies.join(anomalies);
+                let settled = self.counts.settle();
+                self.found.note(&settled);
             }
             Node::Choice => self.found.progress.note(self.choice),
             Node::Choices if self.event.choices == Choices::Unseen => self.event.choices = Choices::Empty,

@@ -196,7 +196,11 @@ fn impossible_numbers_are_made_possible_and_flagged() {
         ),
     ];
     for (object, usage, anomaly) in table {
-        assert_eq!(read(object.as_bytes()), Some(Reading { usage, anomaly: Some(anomaly) }), "{object}");
+        assert_eq!(
+            read(object.as_bytes()),
+            Some(Reading { usage, details: Details::default(), anomaly: Some(anomaly) }),
+            "{object}"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! What must hold of `price`.
 
 use super::*;
+use crate::usage::{Details, Source, Tier, Usage};
 use proptest::prelude::*;
 
 fn price(text: &str) -> Option<Price> {
@@ -17,8 +18,44 @@ fn mini() -> Prices {
     }
 }
 
-fn cost(prices: &Prices, used: Amounts<'_>) -> String {
-    prices.cost(&used).unwrap().to_string()
+/// What a call used, flat.
+#[derive(Clone, Copy, Debug, Default)]
+struct Amounts {
+    input: u64,
+    cached: u64,
+    cache_write: u64,
+    audio_input: u64,
+    image_input: u64,
+    output: u64,
+    audio_output: u64,
+    image_output: u64,
+    millis: u64,
+    images: u64,
+    tier: Option<&'static str>,
+}
+
+impl Amounts {
+    fn billed(self) -> Billed {
+        let Amounts { input, cached, cache_write, audio_input, image_input, output, audio_output, image_output, .. } = self;
+        Billed {
+            usage: Usage { input, cached, output, reasoning: 0 },
+            details: Details {
+                cache_write,
+                audio_input,
+                image_input,
+                audio_output,
+                image_output,
+                audio_millis: self.millis,
+                images: self.images,
+            },
+            tier: self.tier.and_then(|tier| Tier::new(tier.as_bytes())),
+            source: Some(Source::Reported),
+        }
+    }
+}
+
+fn cost(prices: &Prices, used: Amounts) -> String {
+    prices.cost(&used.billed()).unwrap().to_string()
 }
 
 #[test]
@@ -77,11 +114,11 @@ fn no_token_is_paid_twice_however_the_parts_overlap() {
 #[test]
 fn seconds_images_and_calls_have_prices_and_tokens_need_none_then() {
     let sound = Prices { per_second: price("0.0001"), ..Prices::default() };
-    let used = Amounts { input: 170, sound_micros: Some(8_470_000), ..Amounts::default() };
+    let used = Amounts { input: 170, millis: 8_470, ..Amounts::default() };
     assert_eq!(cost(&sound, used), "0.000847");
-    assert_eq!(sound.cost(&Amounts { sound_micros: None, ..used }), Err(Unpriced::Part));
+    assert_eq!(sound.cost(&Amounts { millis: 0, ..used }.billed()), Err(Unpriced::Part));
     let images = Prices { per_image: price("0.04"), ..Prices::default() };
-    assert_eq!(cost(&images, Amounts { input: 9, output: 2_400, images: Some(2), ..Amounts::default() }), "0.08");
+    assert_eq!(cost(&images, Amounts { input: 9, output: 2_400, images: 2, ..Amounts::default() }), "0.08");
     let call = Prices { per_request: price("0.001"), ..Prices::default() };
     assert_eq!(cost(&call, Amounts { input: 9, ..Amounts::default() }), "0.001");
 }
@@ -90,7 +127,7 @@ fn seconds_images_and_calls_have_prices_and_tokens_need_none_then() {
 fn what_has_no_price_has_no_cost() {
     let input = Prices { input: price("0.02"), ..Prices::default() };
     assert_eq!(cost(&input, Amounts { input: 5, ..Amounts::default() }), "0.0000001");
-    assert_eq!(input.cost(&Amounts { input: 5, output: 1, ..Amounts::default() }), Err(Unpriced::Part));
+    assert_eq!(input.cost(&Amounts { input: 5, output: 1, ..Amounts::default() }.billed()), Err(Unpriced::Part));
     let free = Prices { input: price("0"), output: price("0"), ..Prices::default() };
     assert_eq!(cost(&free, Amounts { input: 5, output: 1, ..Amounts::default() }), "0");
 }
@@ -134,26 +171,26 @@ fn some_prices() -> impl Strategy<Value = Prices> {
     })
 }
 
-fn some_amounts() -> impl Strategy<Value = Amounts<'static>> {
+fn some_amounts() -> impl Strategy<Value = Amounts> {
     let tokens = || 0..20_000_001_u64;
-    (prop::array::uniform8(tokens()), prop::option::of(0..100_000_000_000_u64), prop::option::of(0..100_u64), any::<bool>())
-        .prop_map(|(numbers, sound_micros, images, flex)| {
-            let [input, cached, cache_write, audio_input, image_input, output, audio_output, image_output] = numbers;
-            let tier = flex.then_some("flex");
-            Amounts {
-                input,
-                cached,
-                cache_write,
-                audio_input,
-                image_input,
-                output,
-                audio_output,
-                image_output,
-                sound_micros,
-                images,
-                tier,
-            }
-        })
+    let millis = prop_oneof![Just(0), 1..3_600_000_000_u64];
+    (prop::array::uniform8(tokens()), millis, 0..5_u64, any::<bool>()).prop_map(|(numbers, millis, images, flex)| {
+        let [input, cached, cache_write, audio_input, image_input, output, audio_output, image_output] = numbers;
+        let tier = flex.then_some("flex");
+        Amounts {
+            input,
+            cached,
+            cache_write,
+            audio_input,
+            image_input,
+            output,
+            audio_output,
+            image_output,
+            millis,
+            images,
+            tier,
+        }
+    })
 }
 
 proptest! {
@@ -181,8 +218,8 @@ proptest! {
         ];
         let mut pieces = None;
         for (price, amount) in [
-            (prices.per_second, used.sound_micros.map(i128::from)),
-            (prices.per_image, used.images.map(|images| i128::from(images) * 1_000_000)),
+            (prices.per_second, (used.millis > 0).then(|| i128::from(used.millis) * 1_000)),
+            (prices.per_image, (used.images > 0).then(|| i128::from(used.images) * 1_000_000)),
         ] {
             if let (Some(price), Some(amount)) = (price, amount) {
                 pieces = Some(pieces.unwrap_or(0) + amount * i128::from(price.0));
@@ -194,8 +231,8 @@ proptest! {
             _ => None,
         };
         let factor = if used.tier.is_some() { u128::from(prices.tiers[0].1.0) } else { MILLION };
-        let expected = expected.map(|sum| Usd::from_parts(u128::try_from(sum).unwrap() * factor));
-        prop_assert_eq!(prices.cost(&used).ok(), expected);
+        let expected = expected.map(|sum| Usd::from_parts(u128::try_from(sum).unwrap().saturating_mul(factor)));
+        prop_assert_eq!(prices.cost(&used.billed()).ok(), expected);
     }
 
     #[test]
@@ -203,9 +240,9 @@ proptest! {
         let [input, cached, cache_write, audio_input, image_input, output, sound, images] = numbers;
         let used = Amounts {
             input, cached, cache_write, audio_input, image_input, output, audio_output: output, image_output: output,
-            sound_micros: Some(sound), images: Some(images), tier: Some("flex"),
+            millis: sound, images, tier: Some("flex"),
         };
-        let _ = prices.cost(&used);
+        let _ = prices.cost(&used.billed());
     }
 
     #[test]

@@ -2,13 +2,18 @@
 //!
 //! Must not know how it is found.
 
-use crate::usage::{Anomalies, Usage};
+use crate::usage::counts::Settled;
+use crate::usage::{Anomalies, Details, Tier, Usage};
 
 /// What was found in the answer so far, over all its events.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// The last usage that was not null and not all zero.
     pub(crate) usage: Option<Usage>,
+    /// What that object said besides; none if all is zero.
+    pub(crate) details: Option<Box<Details>>,
+    /// The last that was named.
+    pub(crate) tier: Option<Tier>,
     pub(crate) anomalies: Anomalies,
     /// Decoded bytes of generated text that came in pieces.
     pub(crate) text: u64,
@@ -22,6 +27,22 @@ pub(crate) struct Found {
     /// An error was told in the answer itself.
     pub(crate) failure: bool,
     pub(crate) progress: Progress,
+}
+
+impl Found {
+    /// Takes in a usage object: the last that says anything counts, and nothing is added up.
+    pub(super) fn note(&mut self, settled: &Settled) {
+        self.anomalies.join(settled.anomalies);
+        if settled.usage.is_none() && settled.details.is_empty() {
+            return;
+        }
+        self.usage = settled.usage.or(self.usage);
+        match &mut self.details {
+            Some(kept) => **kept = settled.details,
+            None if settled.details.is_empty() => {}
+            none => *none = Some(Box::new(settled.details)),
+        }
+    }
 }
 
 /// Which choices of the answer were begun, and which of them were said to be finished. The first 127 have a place each,
@@ -88,6 +109,8 @@ pub(crate) struct EventFound {
     pub(crate) usage_anywhere: bool,
     /// An `error` that is not null.
     pub(crate) error: bool,
+    /// It names another service tier than the event before.
+    pub(crate) tier_changed: bool,
     pub(crate) kind: Kind,
     /// Bytes of a `delta` that count once its type is known.
     pub(super) delta: u64,

@@ -4,6 +4,8 @@
 
 use memchr::memchr2;
 
+use crate::usage::Tier;
+
 use super::{Act, Anomaly, Kind, MODEL, Sink, State, Varying, WORD, Walk};
 
 /// Where in an escape sequence the last byte was.
@@ -27,7 +29,7 @@ impl Walk {
         self.mark_start = self.position(at).saturating_add(1);
         self.sink = match self.act {
             Act::Text | Act::WholeText | Act::Delta | Act::TextOrBlocks => Sink::Count,
-            Act::Count(_) | Act::Kind => Sink::Word,
+            Act::Count(_) | Act::Kind | Act::Tier => Sink::Word,
             Act::Model if self.found.model.is_none() => Sink::Word,
             Act::Id if self.found.id.is_none() => Sink::Word,
             _ => {
@@ -158,6 +160,11 @@ impl Walk {
         match self.act {
             Act::Kind => self.event.kind = word.map_or(Kind::Other, kind),
             Act::Model => self.found.model = self.word.start(MODEL),
+            Act::Tier => {
+                let tier = word.and_then(Tier::new).or(self.found.tier);
+                self.event.tier_changed |= tier != self.found.tier;
+                self.found.tier = tier;
+            }
             Act::Id => self.found.id = word.and_then(|_| self.word.start(WORD)),
             Act::Count(field) => match word {
                 Some(word) => self.counts.set_string(field, word),

@@ -54,6 +54,7 @@ enum Field {
     PreviousResponseId,
     Conversation,
     Background,
+    ServiceTier,
     /// Anything else.
     Counted(Scope),
 }
@@ -75,11 +76,11 @@ impl Field {
             "previous_response_id" => Field::PreviousResponseId,
             "conversation" => Field::Conversation,
             "background" => Field::Background,
+            "service_tier" => Field::ServiceTier,
             "messages" | "input" | "prompt" => Field::Counted(Scope::Content),
             "tools" | "functions" | "response_format" | "text" => Field::Counted(Scope::Schema),
             "user"
             | "metadata"
-            | "service_tier"
             | "safety_identifier"
             | "prompt_cache_key"
             | "prompt_cache_retention"
@@ -111,6 +112,8 @@ pub(super) struct Reader<'a> {
     stream_options: StreamOptions,
     caps: Caps,
     choices: u64,
+    choices_key: &'static str,
+    service_tier: Option<Box<str>>,
     prompts: u64,
     state: State,
 }
@@ -128,6 +131,8 @@ impl<'a> Reader<'a> {
             stream_options: StreamOptions::Absent,
             caps: Caps::default(),
             choices: 1,
+            choices_key: "n",
+            service_tier: None,
             prompts: 1,
             state: State::default(),
         }
@@ -176,7 +181,11 @@ impl<'a> Reader<'a> {
             Field::StreamOptions => self.stream_options = self.read_stream_options(rules)?,
             Field::Choices(name) => {
                 let (number, _) = self.number(name)?;
-                self.choices = self.choices.max(number.unwrap_or(1));
+                let choices = number.unwrap_or(1);
+                if choices > self.choices || choices == self.choices && *name == "n" {
+                    self.choices = choices;
+                    self.choices_key = name;
+                }
             }
             Field::MaxTokens => self.caps.max_tokens = Some(self.cap("max_tokens")?),
             Field::MaxCompletionTokens => self.caps.max_completion_tokens = Some(self.cap("max_completion_tokens")?),
@@ -191,6 +200,7 @@ impl<'a> Reader<'a> {
             }
             Field::PreviousResponseId => self.state.previous_response_id = self.silent()? != Some(b'n'),
             Field::Conversation => self.state.conversation = self.silent()? != Some(b'n'),
+            Field::ServiceTier => self.service_tier = self.read_service_tier()?,
             Field::Background => self.state.background = !matches!(self.silent()?, Some(b'n' | b'f')),
             Field::Counted(scope) => pass(&mut self.cursor, *scope, 1, &mut self.tally)?,
         }
@@ -236,6 +246,27 @@ impl<'a> Reader<'a> {
             return Err(BodyFault::new(FaultCode::InvalidValue, message).about("model"));
         }
         Ok((name, start..self.cursor.at()))
+    }
+
+    /// The name of a tier, or null for `None`. Which names there are is the upstream's business, so any short one is read.
+    fn read_service_tier(&mut self) -> Result<Option<Box<str>>, BodyFault> {
+        const LONGEST: usize = 64;
+        const MUST: &str = "a string of at most 64 bytes, or null";
+        let first = self.cursor.next_token();
+        let start = self.cursor.at();
+        if first == Some(b'n') {
+            self.cursor.literal("null")?;
+            return Ok(None);
+        }
+        if first != Some(b'"') {
+            return Err(self.mistyped("service_tier", MUST));
+        }
+        let text = self.cursor.string()?;
+        if text.decoded > LONGEST {
+            return Err(BodyFault::value("service_tier", start, MUST));
+        }
+        let raw = std::str::from_utf8(text.raw).map_err(|e| BodyFault::encoding(start + 1 + e.valid_up_to()))?;
+        Ok(Some(if text.escaped() { Unescaped::new(raw).collect() } else { raw.into() }))
     }
 
     /// True, false, or null for `None`.
@@ -367,6 +398,8 @@ impl<'a> Reader<'a> {
             output_cap,
             caps: self.caps,
             choices: self.choices,
+            choices_key: self.choices_key,
+            service_tier: self.service_tier,
             prompts: self.prompts,
             text_bytes: self.tally.text_bytes,
             attachments: self.tally.attachments,
