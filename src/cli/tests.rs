@@ -92,11 +92,23 @@ fn check_tells_what_the_shipped_file_means() {
 
     records: standard output
     log: text, info and above
-    metric series: at most 2682
+    metric series: at most 2715
 
     worth knowing
       - upstream openai: environment variable OPENAI_API_KEY is not set: the built-in simulator answers
     ");
+}
+
+#[test]
+fn check_prints_prices_and_policies() {
+    let cli = Cli::try_parse_from(["tollgate", "check", "--config", "deploy/examples/prices.toml"]).unwrap();
+    let env = BTreeMap::from([("OPENAI_API_KEY".to_owned(), "k".to_owned())]);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    assert_eq!(cli.run(&env, &mut out, &mut err), Some(Exit::Well), "{}", String::from_utf8_lossy(&err));
+    let out = String::from_utf8(out).unwrap();
+    let from = |start: &str| out[out.find(start).unwrap_or_else(|| panic!("{start} in {out}"))..].to_owned();
+    insta::assert_snapshot!(from("  search (plan").lines().take(7).collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(from("prices in").lines().take(10).collect::<Vec<_>>().join("\n"), @"");
 }
 
 #[test]

@@ -161,9 +161,13 @@ pub const UPSTREAM_IN_FLIGHT: Definition =
 /// Open connections.
 pub const UPSTREAM_CONNECTIONS: Definition =
     gauge("tollgate_upstream_connections", &[Upstream], "Open connections to an upstream, idle ones included");
+/// The `sink` of records on standard output.
+pub const STDOUT: &str = "stdout";
+/// The `sink` of records in files, all of them together.
+pub const FILE: &str = "file";
 /// Lost records.
 pub const RECORDS_DROPPED: Definition =
-    counter("tollgate_records_dropped_total", &[Words("sink", 3)], "Usage records lost: the sink was full or failed");
+    counter("tollgate_records_dropped_total", &[Words("sink", 2)], "Usage records lost: the sink was full or failed");
 /// Lost log lines.
 pub const LOGS_DROPPED: Definition =
     counter("tollgate_logs_dropped_total", &[Words("sink", 1)], "Log lines lost: the sink was full or failed");
