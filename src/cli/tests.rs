@@ -107,7 +107,15 @@ fn check_prints_prices_and_policies() {
     assert_eq!(cli.run(&env, &mut out, &mut err), Some(Exit::Well), "{}", String::from_utf8_lossy(&err));
     let out = String::from_utf8(out).unwrap();
     let from = |start: &str| out[out.find(start).unwrap_or_else(|| panic!("{start} in {out}"))..].to_owned();
-    insta::assert_snapshot!(from("  search (plan").lines().take(7).collect::<Vec<_>>().join("\n"), @"");
+    insta::assert_snapshot!(from("  search (plan").lines().take(7).collect::<Vec<_>>().join("\n"), @r"
+      search (plan team)
+        requests    600/min (at most 600 at once)
+        tokens      2M/min (at most 2M at once)
+        concurrent  no limit
+        reserves    learned output
+        asks for    at most 8192 output tokens (more is lowered to that); at most 4 choices; service tiers default, flex
+        key         web (sha256 827c47b7…)
+    ");
     insta::assert_snapshot!(from("prices in").lines().take(10).collect::<Vec<_>>().join("\n"), @"");
 }
 

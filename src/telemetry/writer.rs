@@ -232,6 +232,84 @@ mod tests {
     }
 
     #[test]
+    fn a_real_pipe_that_is_full_blocks_no_call_and_gives_all_that_was_kept_once_it_is_read() {
+        let (mut read, write) = std::io::pipe().unwrap();
+        let writer = LineWriter::start("test", write, 100_000).unwrap();
+        // More than a pipe and the queue take.
+        for number in 0..5_000 {
+            writer.push(format!("{number:0100}\n").as_bytes());
+        }
+        let lost = writer.dropped();
+        assert!(lost > 1_000, "{lost}");
+        assert!(!writer.close(Duration::from_millis(10)), "it is stuck");
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut read, &mut text).unwrap();
+        assert!(text.lines().all(|line| line.len() == 100));
+        assert_eq!(text.lines().count() as u64 + lost, 5_000);
+        assert_eq!(writer.dropped(), lost);
+    }
+
+    #[test]
+    fn a_pipe_whose_reader_left_loses_lines_and_counts_each() {
+        let (read, write) = std::io::pipe().unwrap();
+        drop(read);
+        let writer = LineWriter::start("test", write, QUEUE_BYTES).unwrap();
+        (0..100).for_each(|_| writer.push(b"line\n"));
+        assert!(writer.close(Duration::from_secs(5)));
+        assert_eq!(writer.dropped(), 100);
+    }
+
+    #[test]
+    fn lines_that_were_written_whole_before_a_failure_are_not_lost() {
+        struct Short(Arc<Mutex<Vec<u8>>>);
+        impl Write for Short {
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                let mut out = self.0.lock().unwrap();
+                let room = 12_usize.saturating_sub(out.len()).min(buf.len());
+                out.extend_from_slice(&buf[..room]);
+                if room == 0 { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(room) }
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let writer = LineWriter::start("test", Short(Arc::clone(&out)), QUEUE_BYTES).unwrap();
+        writer.push(b"first\nsecond\nthird\n");
+        assert!(writer.close(Duration::from_secs(5)));
+        assert_eq!((out.lock().unwrap().as_slice(), writer.dropped()), (&b"first\nsecond"[..], 2));
+    }
+
+    #[test]
+    fn a_file_is_opened_anew_between_two_lines_and_stays_open_where_that_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("a"), folder.path().join("b"));
+        let sink = super::super::sink::FileSink::open(&path).unwrap();
+        let writer = LineWriter::over("test", sink, QUEUE_BYTES).unwrap();
+        let until = |path: &std::path::Path, text: &str| {
+            while std::fs::read_to_string(path).unwrap_or_default() != text {
+                std::thread::yield_now();
+            }
+        };
+        writer.push(b"one\n");
+        until(&path, "one\n");
+        std::fs::rename(&path, &moved).unwrap();
+        writer.push(b"two\n");
+        until(&moved, "one\ntwo\n");
+        writer.reopen();
+        until(&path, "");
+        writer.push(b"three\n");
+        until(&path, "three\n");
+        // A folder stands in its place now.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        writer.reopen();
+        writer.push(b"four\n");
+        assert!(writer.close(Duration::from_secs(5)));
+        assert_eq!((std::fs::read_to_string(&moved).unwrap().as_str(), writer.dropped()), ("one\ntwo\n", 0));
+    }
+
+    #[test]
     fn a_failed_write_is_counted_and_the_next_line_starts_afresh() {
         struct Fails(Arc<Mutex<Vec<u8>>>, u32);
         impl Write for Fails {

@@ -100,7 +100,7 @@ pub(super) struct Groups {
 }
 
 /// Groups that are kept apart at most: names of models come from clients, also from those that were refused.
-pub(super) const MOST_GROUPS: usize = 500_000;
+pub(super) const MOST_GROUPS: usize = 100_000;
 
 impl Groups {
     /// Adds a line to its group.
