@@ -139,6 +139,5 @@ fn month(text: &str) -> Result<Span, String> {
     Ok(Span { since: Some(since), until: Some(until) })
 }
 
-
 #[cfg(test)]
 mod tests;

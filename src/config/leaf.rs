@@ -94,12 +94,12 @@ fn read(kind: &Kind, text: &str) -> Result<String, Complaint> {
         Kind::Url => url(text),
         Kind::Variable => variable(text),
         Kind::HeaderName => header_name(text),
-        Kind::Price => Price::parse(text).map(|price| price.to_string()).map_err(|why| {
-            inexact(text, why, wanted(kind), "at most a million, with at most 12 decimal places")
-        }),
-        Kind::Factor => Factor::parse(text).map(|factor| factor.to_string()).map_err(|why| {
-            inexact(text, why, wanted(kind), "at most a thousand, with at most 6 decimal places")
-        }),
+        Kind::Price => Price::parse(text)
+            .map(|price| price.to_string())
+            .map_err(|why| inexact(text, why, wanted(kind), "at most a million, with at most 12 decimal places")),
+        Kind::Factor => Factor::parse(text)
+            .map(|factor| factor.to_string())
+            .map_err(|why| inexact(text, why, wanted(kind), "at most a thousand, with at most 6 decimal places")),
         Kind::Path if text.starts_with("sk-") => {
             let hint = "a secret never stands in this file; a file of such a name is written ./sk-…";
             Err(Complaint::new("what looks like a secret's value", "a path").hint(hint))

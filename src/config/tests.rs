@@ -110,7 +110,8 @@ fn every_example_loads() {
     for entry in std::fs::read_dir("deploy/examples").unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ext| ext == "toml") {
-            let config = load(&path, &env(&[("LLM_API_KEY", "k"), ("OPENAI_API_KEY", "k")])).unwrap_or_else(|faults| panic!("{faults}"));
+            let config = load(&path, &env(&[("LLM_API_KEY", "k"), ("OPENAI_API_KEY", "k")]))
+                .unwrap_or_else(|faults| panic!("{faults}"));
             assert!(config.notices.is_empty(), "{}: {:?}", path.display(), config.notices);
         }
     }

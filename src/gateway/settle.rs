@@ -318,14 +318,7 @@ fn learn(facts: &Facts, usage: &Usage, now: Moment) {
     );
 }
 
-fn write_record(
-    services: &Services,
-    facts: &Facts,
-    verdict: &Verdict,
-    cost: &Cost,
-    outcome: Outcome,
-    now: Moment,
-) {
+fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, cost: &Cost, outcome: Outcome, now: Moment) {
     if services.records.is_empty() {
         return;
     }

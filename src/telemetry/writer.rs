@@ -315,9 +315,13 @@ mod tests {
         impl Write for Fails {
             fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
                 self.1 += 1;
-                if self.1 == 1 {
-                    self.0.lock().unwrap().extend_from_slice(&buf[..2]);
-                    return Err(std::io::Error::from(std::io::ErrorKind::StorageFull));
+                match self.1 {
+                    1 => {
+                        self.0.lock().unwrap().extend_from_slice(&buf[..2]);
+                        return Ok(2);
+                    }
+                    2 => return Err(std::io::Error::from(std::io::ErrorKind::StorageFull)),
+                    _ => {}
                 }
                 self.0.lock().unwrap().extend_from_slice(buf);
                 Ok(buf.len())

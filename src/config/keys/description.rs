@@ -303,7 +303,12 @@ static TARGET: &[Key] = &[
 
 static PRICES: &[Key] = &[
     optional("input", Price, "0.25", "USD per million tokens read."),
-    optional("cached_input", Price, "0.025", "USD per million input tokens from the upstream's cache; absent: as input."),
+    optional(
+        "cached_input",
+        Price,
+        "0.025",
+        "USD per million input tokens from the upstream's cache; absent: as input.",
+    ),
     optional("cache_write", Price, "0.3125", "USD per million input tokens written into its cache; absent: as input."),
     optional("output", Price, "2.00", "USD per million tokens written; reasoning is output."),
     optional("audio_input", Price, "10.00", "USD per million input tokens of sound; absent: as input."),
@@ -337,7 +342,8 @@ static RECORDS: &[Key] = &[
     later("spool"),
 ];
 
-static TAG: &[Key] = &[optional("header", HeaderName, "\"x-team\"", "The request's header that holds it; at most 128 bytes.")];
+static TAG: &[Key] =
+    &[optional("header", HeaderName, "\"x-team\"", "The request's header that holds it; at most 128 bytes.")];
 
 static SINK: Words = Words { built: &["stdout"], later: &[], or: " or { file = \"usage.jsonl\" }" };
 static SINKS: &[Key] = &[

@@ -91,7 +91,8 @@ fn a_tier_that_the_plan_does_not_name_is_refused_and_none_is_never() {
 #[test]
 fn what_is_reserved_and_sent_is_the_smallest_that_binds() {
     let of = |policy: &Policy, enforce, members| {
-        let Allowed { output_cap, lowered, added } = hold(policy, &route(4_096, enforce), &read(CHAT, members)).unwrap();
+        let Allowed { output_cap, lowered, added } =
+            hold(policy, &route(4_096, enforce), &read(CHAT, members)).unwrap();
         (output_cap, lowered, added)
     };
     let (small, large) = (plan(100, Excess::Refused), plan(8_000, Excess::Refused));

@@ -36,7 +36,9 @@ struct Amounts {
 
 impl Amounts {
     fn billed(self) -> Billed {
-        let Amounts { input, cached, cache_write, audio_input, image_input, output, audio_output, image_output, .. } = self;
+        let Amounts {
+            input, cached, cache_write, audio_input, image_input, output, audio_output, image_output, ..
+        } = self;
         Billed {
             usage: Usage { input, cached, output, reasoning: 0 },
             details: Details {
