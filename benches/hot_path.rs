@@ -307,5 +307,6 @@ fn record() -> UsageRecord<'static> {
         overhead_us: Some(41),
         bytes_in: 503,
         bytes_out: 12_345,
+        tag: None,
     }
 }

@@ -26,6 +26,7 @@ use crate::server::drain::Outcome;
 use crate::server::{self, Drain, Listener, Serving, Settings};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::series;
+use crate::telemetry::sink::{FileSink, StdoutSink};
 use crate::telemetry::writer::{LineWriter, QUEUE_BYTES};
 use crate::tenant::directory::Directory;
 use crate::upstream::client::Client;
@@ -173,7 +174,8 @@ impl App {
         let _ = tokio::task::spawn_blocking(move || serving.stop()).await;
         self.services.settling.flush().await;
         let services = Arc::clone(&self.services);
-        let closing = move || services.records.iter().all(|sink| sink.close(LAST_WRITES));
+        // Each of them, also when one before is stuck.
+        let closing = move || services.records.iter().fold(true, |all, sink| sink.close(LAST_WRITES) & all);
         if !tokio::task::spawn_blocking(closing).await.unwrap_or(false) {
             tracing::error!("the last usage records did not reach their sink in time");
         }
@@ -209,11 +211,11 @@ fn open_records(sinks: &[RecordSink]) -> Result<Vec<LineWriter>, StartError> {
     sinks
         .iter()
         .map(|sink| match sink {
-            RecordSink::Stdout => Ok(LineWriter::start("records", io::stdout(), QUEUE_BYTES)?),
+            RecordSink::Stdout => Ok(LineWriter::over(series::STDOUT, StdoutSink::open()?, QUEUE_BYTES)?),
             RecordSink::File(path) => {
                 let failed = |why| StartError::Records { path: path.display().to_string(), why };
-                let file = std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
-                Ok(LineWriter::start("records", file, QUEUE_BYTES)?)
+                let file = FileSink::open(path).map_err(failed)?;
+                Ok(LineWriter::over(series::FILE, file, QUEUE_BYTES)?)
             }
         })
         .collect()
@@ -255,6 +257,7 @@ fn running(config: Config) -> Running {
         rules: Rules { keys },
         since: i64::try_from(since).unwrap_or(i64::MAX),
         log_calls: config.log.calls,
+        tag: config.tag,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::simulator::faults;
 
 pub mod check;
 pub mod keys;
+pub mod report;
 pub mod schema;
 pub mod simulate;
 
@@ -40,6 +41,7 @@ Examples:
   tollgate                              serve what ./config.toml says
   tollgate check --config prod.toml     tell everything that is wrong with a file, and what it means
   tollgate keys new --label ci          make an API key and the line for the file
+  tollgate report usage.jsonl           what each tenant spent, from the usage records
   tollgate simulate                     an OpenAI-style server for demos and tests
   tollgate schema > tollgate.schema.json
 
@@ -69,6 +71,7 @@ pub enum Command {
     /// Run the gateway (the default)
     ///
     /// SIGTERM or Ctrl-C drains: calls in flight end in peace, new ones go elsewhere. A second signal ends it now.
+    /// SIGHUP opens the files of usage records anew, as after a rename.
     Serve,
     /// Read the configuration as `serve` would, and tell all that is wrong with it
     ///
@@ -82,6 +85,12 @@ pub enum Command {
     Schema,
     /// Make API keys for tenants
     Keys(KeysArgs),
+    /// Add up usage records: calls, tokens and cost, by tenant, model, month …
+    ///
+    /// Reads the lines that `[records]` writes, from files or standard input. Costs are added to the last digit. Lines that
+    /// are no record are counted and told on standard error; the others count all the same.
+    #[command(after_help = report::AFTER_HELP)]
+    Report(report::ReportArgs),
     /// Serve simulated OpenAI-style answers, for demos, staging and load tests
     ///
     /// Answers every endpoint of the stateless API, streamed or not, with token counts, from nothing but the request: no
@@ -158,6 +167,7 @@ impl Cli {
             Command::Serve | Command::Simulate(_) => return None,
             Command::Check => check::run(&self.config_path(env), env, out, err),
             Command::Schema => schema::run(out),
+            Command::Report(arguments) => report::run(&arguments, out, err),
             Command::Keys(KeysArgs { command: KeysCommand::New { label } }) => keys::run(label.as_deref(), out, err),
         };
         Some(match done {

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use toml::de::{DeTable, DeValue};
 
 use crate::routing::RouteTable;
+use crate::routing::prices::PriceTable;
 use crate::secret::SecretSource;
 use crate::upstream::Upstream;
 
@@ -53,8 +55,12 @@ pub struct Config {
     pub origins: Vec<UpstreamOrigin>,
     /// Which model goes where.
     pub routes: RouteTable,
+    /// What calls cost; the routes hold the same table.
+    pub prices: Arc<PriceTable>,
     /// Where usage records go; never empty.
     pub records: Vec<RecordSink>,
+    /// The header whose value goes into records as their tag.
+    pub tag: Option<HeaderName>,
     /// Metrics.
     pub metrics: MetricsConfig,
     /// Logging.

@@ -6,12 +6,14 @@ pub mod admit;
 pub mod authenticate;
 pub mod body;
 pub mod call;
+mod cost;
 pub mod decode;
 pub mod error;
 pub mod forward;
 pub mod limit_headers;
 pub mod meter;
 pub mod model_list;
+pub mod policy;
 mod reader;
 pub mod receive;
 pub mod resolved;
@@ -20,6 +22,7 @@ pub mod route;
 pub mod running;
 pub mod services;
 pub mod settle;
+mod tag;
 #[cfg(test)]
 mod testing;
 
@@ -136,7 +139,10 @@ where
             }
         };
         let mut call = Call::open(&self.services, id, caller, received);
-        call.note(|facts| facts.log = running.log_calls);
+        call.note(|facts| {
+            facts.log = running.log_calls;
+            facts.tag = running.tag.as_ref().and_then(|name| tag::tag(&parts.headers, name));
+        });
 
         match self.stages(running, parts, body, &mut call).await {
             Ok(Answered::Upstream(reply, admission)) => {
@@ -184,7 +190,8 @@ where
         route::ends_with_the_call(&peek)?;
         let matched = route::route(&tenant, &peek.model, &running.routes)?;
         call.note(|facts| facts.matched = Some(matched.clone()));
-        let admission = admit::admit(call, &matched, &peek, here).await?;
+        let allowed = policy::hold(&tenant.policy, &matched.route, &peek)?;
+        let admission = admit::admit(call, &matched, &peek, allowed, here).await?;
         let headers = &parts.headers;
         let reply = forward::forward(&self.upstreams, call, &admission, &matched, headers, &peek, payload).await?;
         Ok(Answered::Upstream(reply, admission))

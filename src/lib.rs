@@ -16,6 +16,7 @@
 //! peek(&tenant)                     → ()                           429            the cheapest refusal: nothing read yet
 //! receive(endpoint, body)           → Inbound{payload, peek}         400 408 413 415
 //! route(&tenant, &model)            → Matched{route, pattern}      404
+//! hold(&plan, &route, &peek)        → Allowed{output cap}           400            what the plan lets a call ask for
 //! admit(&mut call, &matched, …)     → Admission{flight, view}      429            all limits at once, or none
 //! forward(&mut call, &admission, …) → Reply{parts, body}           502 503 504, or the upstream's own
 //! meter(reply, call, flight, …)     → Response<ResponseBody>       settles on end, on error, on drop

@@ -106,10 +106,21 @@ async fn until_told_to_end(app: App, log: &LineWriter) -> Exit {
         tracing::error!("cannot listen for signals");
         return Exit::Failed;
     };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("cannot listen for signals");
+        return Exit::Failed;
+    };
+    let services = Arc::clone(&app.services);
     let mut told = async || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => {
+                    tracing::info!("opening the files of usage records anew");
+                    services.reopen_records();
+                }
+            }
         }
     };
     told().await;

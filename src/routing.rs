@@ -2,9 +2,12 @@
 //!
 //! Pure: given a table, a name gives a route; health and load come later as numbers.
 
+pub mod prices;
+
 use std::sync::Arc;
 
 use crate::upstream::Upstream;
+use prices::PriceTable;
 
 /// A pattern over model names: literal text and `*`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +94,8 @@ pub struct Route {
     pub max_output_tokens: u64,
     /// Whether that cap is also sent upstream.
     pub enforce_cap: bool,
+    /// What its deployments charge: the one table of the configuration.
+    pub prices: Arc<PriceTable>,
 }
 
 /// A route, with the pattern that led to it.

@@ -5,4 +5,5 @@
 pub mod logging;
 pub mod metrics;
 pub mod series;
+pub mod sink;
 pub mod writer;

@@ -5,6 +5,7 @@
 pub mod directory;
 pub mod key;
 pub mod meters;
+pub mod policy;
 pub mod sign_ins;
 
 use std::sync::{Arc, OnceLock};
@@ -13,6 +14,7 @@ use crate::limits::{LearnedTable, LimitTree, PlanLimits};
 use crate::routing::Pattern;
 use crate::telemetry::metrics::Metrics;
 use meters::TenantMeters;
+use policy::Policy;
 
 /// Who is billed and limited. Owns its limit tree.
 pub struct Tenant {
@@ -26,6 +28,8 @@ pub struct Tenant {
     pub plan: Arc<str>,
     /// The plan's limits.
     pub quotas: PlanLimits,
+    /// What its calls may ask for.
+    pub policy: Arc<Policy>,
     /// Their levels.
     pub limits: Arc<LimitTree>,
     /// What its calls were like so far.

@@ -6,6 +6,8 @@ pub mod counts;
 pub mod details;
 pub mod estimate;
 pub mod json;
+pub mod money;
+pub mod price;
 pub mod record;
 pub(crate) mod shape;
 mod tail;

@@ -161,6 +161,7 @@ impl Rig {
             rules: Rules::default(),
             since: 0,
             log_calls: false,
+            tag: None,
         };
         Ok(Rig {
             services: Arc::new(services),

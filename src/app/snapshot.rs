@@ -14,6 +14,7 @@ use crate::gateway::services::Services;
 use crate::limits::Kind;
 use crate::server::{Counts, Drain};
 use crate::telemetry::series;
+use crate::telemetry::writer::LineWriter;
 use crate::tenant::Tenant;
 use crate::upstream::Ledger;
 
@@ -48,8 +49,13 @@ impl Watched {
             metrics.gauge(&series::UPSTREAM_CONNECTIONS, &[&upstream.name]).set(connections as f64);
             metrics.gauge(&series::UPSTREAM_STATE, &[&upstream.name]).set(0.0);
         }
-        let dropped = self.services.records.iter().map(|sink| sink.dropped()).sum();
-        metrics.counter(&series::RECORDS_DROPPED, &["records"]).absolute(dropped);
+        for name in [series::STDOUT, series::FILE] {
+            let mut sinks = self.services.records.iter().filter(|sink| sink.name() == name).peekable();
+            if sinks.peek().is_some() {
+                let dropped = sinks.map(LineWriter::dropped).sum();
+                metrics.counter(&series::RECORDS_DROPPED, &[name]).absolute(dropped);
+            }
+        }
         metrics.counter(&series::PANICS, &[]).absolute(self.counts.panics.load(Ordering::Relaxed));
         metrics.gauge(&series::CONNECTIONS, &[]).set(self.drain.connections() as f64);
         metrics.upkeep();

@@ -10,6 +10,7 @@ use crate::config::rate::{print_day, print_duration, print_number, print_rate, p
 use crate::config::{Config, Environment, RecordSink, TenantSpec, load, url};
 use crate::limits::{Quota, ReserveOutput};
 use crate::provider::Provider;
+use crate::tenant::policy::{Excess, Policy};
 
 /// Reads the file as `serve` would; prints what it means to `out`, or its faults to `err`.
 ///
@@ -44,8 +45,10 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         let (text, upstream) = (pattern.text(), &route.deployment.upstream.name);
         writeln!(out, "  {text} -> {upstream}{model} (output cap {}{sent})", route.max_output_tokens)?;
     }
+    prices(config, out)?;
     let sinks: Vec<String> = config.records.iter().map(sink).collect();
-    writeln!(out, "\nrecords: {}", sinks.join(", "))?;
+    let tag = config.tag.as_ref().map(|name| format!(", tagged by header {name}")).unwrap_or_default();
+    writeln!(out, "\nrecords: {}{tag}", sinks.join(", "))?;
     let log = &config.log;
     let calls = if log.calls { ", one line per call" } else { "" };
     writeln!(out, "log: {}, {} and above{calls}", log.format.as_str(), log.level.as_str())?;
@@ -92,6 +95,9 @@ fn tenant(tenant: &TenantSpec, anonymous: bool, out: &mut dyn Write) -> io::Resu
     };
     let shadow = if limits.shadow { "; shadow: counts, never refuses" } else { "" };
     writeln!(out, "    {:<11} {reserve}{shadow}", "reserves")?;
+    if let Some(line) = policy(&tenant.policy) {
+        writeln!(out, "    {:<11} {line}", "asks for")?;
+    }
     for key in &tenant.keys {
         let until = key.expires.map(|day| format!(", until {}", print_day(day))).unwrap_or_default();
         let digest: String = key.digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -100,6 +106,36 @@ fn tenant(tenant: &TenantSpec, anonymous: bool, out: &mut dyn Write) -> io::Resu
     if let Some(models) = &tenant.models {
         let models: Vec<&str> = models.iter().map(|model| &**model.text()).collect();
         writeln!(out, "    {:<11} {}", "models", models.join(", "))?;
+    }
+    Ok(())
+}
+
+/// What the plan lets calls ask for, where it bounds that at all.
+fn policy(policy: &Policy) -> Option<String> {
+    let mut bounds = Vec::new();
+    if let Some(most) = policy.max_output_tokens {
+        let excess = match policy.excess {
+            Excess::Refused => "more is refused",
+            Excess::Clamped => "more is lowered to that",
+        };
+        bounds.push(format!("at most {most} output tokens ({excess})"));
+    }
+    bounds.extend(policy.max_choices.map(|most| format!("at most {most} choices")));
+    bounds.extend(policy.service_tiers.as_ref().map(|tiers| format!("service tiers {}", tiers.join(", "))));
+    (!bounds.is_empty()).then(|| bounds.join("; "))
+}
+
+/// The price table, the most specific name first.
+fn prices(config: &Config, out: &mut dyn Write) -> io::Result<()> {
+    if config.prices.is_empty() {
+        return Ok(());
+    }
+    let version = config.prices.version();
+    writeln!(out, "\nprices in USD, per million tokens unless said (version {version}), most specific first")?;
+    for entry in config.prices.iter() {
+        let mut all: Vec<String> = entry.prices.stated().map(|(key, price)| format!("{key} {price}")).collect();
+        all.extend(entry.prices.tiers.iter().map(|(tier, factor)| format!("tier {tier} x{factor}")));
+        writeln!(out, "  {}: {}", entry.name.text(), all.join(", "))?;
     }
     Ok(())
 }

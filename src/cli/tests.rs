@@ -92,10 +92,40 @@ fn check_tells_what_the_shipped_file_means() {
 
     records: standard output
     log: text, info and above
-    metric series: at most 2682
+    metric series: at most 2715
 
     worth knowing
       - upstream openai: environment variable OPENAI_API_KEY is not set: the built-in simulator answers
+    ");
+}
+
+#[test]
+fn check_prints_prices_and_policies() {
+    let cli = Cli::try_parse_from(["tollgate", "check", "--config", "deploy/examples/prices.toml"]).unwrap();
+    let env = BTreeMap::from([("OPENAI_API_KEY".to_owned(), "k".to_owned())]);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    assert_eq!(cli.run(&env, &mut out, &mut err), Some(Exit::Well), "{}", String::from_utf8_lossy(&err));
+    let out = String::from_utf8(out).unwrap();
+    let from = |start: &str| out[out.find(start).unwrap_or_else(|| panic!("{start} in {out}"))..].to_owned();
+    insta::assert_snapshot!(from("search (plan").lines().take(7).collect::<Vec<_>>().join("\n"), @r"
+    search (plan team)
+        requests    600/min (at most 600 at once)
+        tokens      2M/min (at most 2M at once)
+        concurrent  no limit
+        reserves    learned output
+        asks for    at most 8192 output tokens (more is lowered to that); at most 4 choices; service tiers default, flex
+        key         web (sha256 827c47b7…)
+    ");
+    insta::assert_snapshot!(from("prices in").lines().take(9).collect::<Vec<_>>().join("\n"), @r"
+    prices in USD, per million tokens unless said (version 22390b67), most specific first
+      text-embedding-3-small: input 0.02
+      openai/whisper-1: per_second 0.0001
+      gpt-5-mini: input 0.25, cached_input 0.025, output 2, tier flex x0.5, tier priority x2
+      gpt-audio*: input 2.5, output 10, audio_input 32, audio_output 64
+      dall-e-3: per_image 0.04
+      gpt-5*: input 1.25, cached_input 0.125, output 10
+
+    records: standard output, file usage.jsonl, tagged by header x-team
     ");
 }
 

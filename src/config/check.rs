@@ -141,6 +141,17 @@ fn value<'i>(
             named(inner, keys, path, faults);
             Verdict::Keep
         }
+        (Kind::Map(of), DeValue::Table(inner)) => {
+            retain_entries(inner, |name, given| {
+                let here = join(path, name.get_ref());
+                if let Some(expected) = leaf::name_fault(name.get_ref()) {
+                    faults.add(&name.span(), Complaint::new(format!("{} is no name", shown(name.get_ref())), expected));
+                    return Verdict::Drop;
+                }
+                value(given, of, &here, &name.span(), faults)
+            });
+            Verdict::Keep
+        }
         (Kind::Tables(keys), DeValue::Array(rows)) => {
             retain(rows, |place, row| {
                 let (path, at) = (format!("{path}[{place}]"), row.span());
@@ -276,6 +287,7 @@ fn empty_hint(path: &str) -> &'static str {
         Some("to") => "leave `to` out for standard output",
         Some("models") if path.starts_with("tenants") => "leave `models` out to allow every routed model",
         Some("models") => "[\"*\"] stands for every model",
+        Some("service_tiers") => "leave `service_tiers` out to allow every tier",
         _ => "leave the key out to have none",
     }
 }

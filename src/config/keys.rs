@@ -64,6 +64,14 @@ pub(super) enum Kind {
     Path,
     /// HTTP header names and values.
     Headers,
+    /// The name of one header of a request.
+    HeaderName,
+    /// US dollars, kept to the last digit.
+    Price,
+    /// What prices are multiplied by, kept to the last digit.
+    Factor,
+    /// Names of the operator's choice, each with a value of this kind.
+    Map(&'static Kind),
     /// A table with these keys.
     Table(&'static [Key]),
     /// A table with exactly one of these keys.

@@ -10,6 +10,8 @@ use toml::de::DeValue;
 use super::fault::{Complaint, any_of, did_you_mean, shown};
 use super::keys::{Kind, Words, Zero};
 use super::rate::{self, Misread};
+use crate::usage::money::Inexact;
+use crate::usage::price::{Factor, Price};
 
 /// Why a value was not taken.
 pub(super) enum Problem {
@@ -35,7 +37,9 @@ pub(super) fn canonical(kind: &Kind, given: &DeValue<'_>) -> Result<Option<Strin
 
 /// A scalar as text, where the grammar takes such a scalar.
 fn as_text(kind: &Kind, given: &DeValue<'_>) -> Option<String> {
-    let numeric = matches!(kind, Kind::Number { .. } | Kind::Size | Kind::Duration(_) | Kind::Rate);
+    let whole = matches!(kind, Kind::Number { .. } | Kind::Size | Kind::Duration(_) | Kind::Rate);
+    // The text of a TOML number, as it stands in the file: a price never passes through a float.
+    let numeric = whole || matches!(kind, Kind::Price | Kind::Factor);
     match given {
         DeValue::String(text) => {
             (!matches!(kind, Kind::Flag | Kind::Headers) && is_scalar(kind)).then(|| text.to_string())
@@ -53,7 +57,13 @@ fn as_text(kind: &Kind, given: &DeValue<'_>) -> Option<String> {
 fn is_scalar(kind: &Kind) -> bool {
     !matches!(
         kind,
-        Kind::Table(_) | Kind::OneOf(_) | Kind::Named(_) | Kind::Tables(_) | Kind::List(..) | Kind::TextOr(..)
+        Kind::Table(_)
+            | Kind::OneOf(_)
+            | Kind::Named(_)
+            | Kind::Tables(_)
+            | Kind::Map(_)
+            | Kind::List(..)
+            | Kind::TextOr(..)
     )
 }
 
@@ -83,6 +93,13 @@ fn read(kind: &Kind, text: &str) -> Result<String, Complaint> {
         Kind::Template => template(text),
         Kind::Url => url(text),
         Kind::Variable => variable(text),
+        Kind::HeaderName => header_name(text),
+        Kind::Price => Price::parse(text)
+            .map(|price| price.to_string())
+            .map_err(|why| inexact(text, why, wanted(kind), "at most a million, with at most 12 decimal places")),
+        Kind::Factor => Factor::parse(text)
+            .map(|factor| factor.to_string())
+            .map_err(|why| inexact(text, why, wanted(kind), "at most a thousand, with at most 6 decimal places")),
         Kind::Path if text.starts_with("sk-") => {
             let hint = "a secret never stands in this file; a file of such a name is written ./sk-…";
             Err(Complaint::new("what looks like a secret's value", "a path").hint(hint))
@@ -274,6 +291,32 @@ pub(super) fn header(name: &str, value: Option<&str>) -> Result<(), Complaint> {
     }
 }
 
+/// Headers that hold a key, and must not get into a record.
+const SECRET: [&str; 6] = ["api-key", "authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"];
+
+/// The name of a header that clients may send, in small letters.
+fn header_name(text: &str) -> Result<String, Complaint> {
+    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+        return Err(Complaint::new(format!("{} is no header name", shown(text)), "letters, digits and -"));
+    };
+    if SECRET.contains(&name.as_str()) {
+        let found = format!("header `{name}` holds a key, and a key never stands in a record");
+        return Err(Complaint::new(found, "a header of the client's own, such as \"x-team\""));
+    }
+    Ok(name.as_str().to_owned())
+}
+
+fn inexact(text: &str, why: Inexact, wanted: &'static str, bound: &'static str) -> Complaint {
+    match why {
+        Inexact::NotANumber => {
+            let hint = text.contains([',', '$', '_']).then(|| "digits and a point, nothing else".to_owned());
+            Complaint::new(shown(text), wanted).maybe_hint(hint)
+        }
+        Inexact::Negative => Complaint::new(shown(text), "zero or more"),
+        Inexact::TooFine | Inexact::TooLarge => Complaint::new(shown(text), bound),
+    }
+}
+
 /// What a kind wants, for people.
 pub(super) fn wanted(kind: &Kind) -> &'static str {
     match kind {
@@ -293,8 +336,13 @@ pub(super) fn wanted(kind: &Kind) -> &'static str {
         Kind::Variable => "the name of an environment variable, in quotes",
         Kind::Path => "a path in quotes",
         Kind::Headers => "a table of header names and values",
+        Kind::HeaderName => "the name of a header in quotes, such as \"x-team\"",
+        Kind::Price => "a price in US dollars, such as 2.50 or \"0.025\"",
+        Kind::Factor => "a factor, such as 0.5 or 2",
+        Kind::Map(_) => "a table of names and values",
         Kind::OneOf(keys) => match keys.first().map(|key| key.name) {
             Some("env") => "{ env = \"NAME\" } or { file = \"/path\" }: a secret never stands in this file",
+            Some("header") => "{ header = \"x-team\" }",
             Some("api_key") => "\"none\" or { api_key = { env = \"NAME\" } }",
             _ => "a table { … } with one key",
         },

@@ -14,6 +14,7 @@ use serde_spanned::Spanned;
 
 use super::rate;
 use crate::limits::Quota;
+use crate::usage::price;
 
 /// Tables with names that the operator chose.
 pub(super) type Named<T> = BTreeMap<Spanned<String>, T>;
@@ -30,6 +31,8 @@ pub(super) struct Raw {
     pub(super) upstreams: Named<Upstream>,
     #[serde(default)]
     pub(super) routes: Vec<Spanned<Route>>,
+    #[serde(default)]
+    pub(super) prices: Named<Prices>,
     pub(super) records: Records,
     pub(super) metrics: Metrics,
     pub(super) log: Log,
@@ -73,6 +76,10 @@ pub(super) struct Plan {
     pub(super) concurrent: Option<Spanned<Whole>>,
     pub(super) reserve_output: ReserveOutput,
     pub(super) shadow: bool,
+    pub(super) max_output_tokens: Option<Whole>,
+    pub(super) clamp: bool,
+    pub(super) max_choices: Option<Whole>,
+    pub(super) service_tiers: Option<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -182,8 +189,32 @@ pub(super) struct Target {
 }
 
 #[derive(Deserialize)]
+pub(super) struct Prices {
+    pub(super) input: Option<Price>,
+    pub(super) cached_input: Option<Price>,
+    pub(super) cache_write: Option<Price>,
+    pub(super) output: Option<Price>,
+    pub(super) audio_input: Option<Price>,
+    pub(super) audio_output: Option<Price>,
+    pub(super) image_input: Option<Price>,
+    pub(super) image_output: Option<Price>,
+    pub(super) per_request: Option<Price>,
+    pub(super) per_second: Option<Price>,
+    pub(super) per_image: Option<Price>,
+    #[serde(default)]
+    pub(super) tiers: BTreeMap<String, Factor>,
+}
+
+#[derive(Deserialize)]
 pub(super) struct Records {
     pub(super) to: Vec<Sink>,
+    pub(super) tag: Option<Tag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tag {
+    Header(String),
 }
 
 #[derive(Deserialize)]
@@ -238,6 +269,14 @@ pub(super) struct Rate(pub(super) Quota);
 #[derive(Clone, Copy)]
 pub(super) struct Day(pub(super) i64);
 
+/// A price.
+#[derive(Clone, Copy)]
+pub(super) struct Price(pub(super) price::Price);
+
+/// A factor of prices.
+#[derive(Clone, Copy)]
+pub(super) struct Factor(pub(super) price::Factor);
+
 /// Reads a scalar back from the text that the check left.
 macro_rules! from_text {
     ($type:ident, $read:path) => {
@@ -248,6 +287,20 @@ macro_rules! from_text {
             }
         }
     };
+}
+
+impl<'de> Deserialize<'de> for Price {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        price::Price::parse(&text).map(Price).map_err(|_| D::Error::custom("a price"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Factor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        price::Factor::parse(&text).map(Factor).map_err(|_| D::Error::custom("a factor"))
+    }
 }
 
 from_text!(Whole, rate::number);

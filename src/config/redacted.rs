@@ -7,18 +7,20 @@ use serde_json::{Map, Value, json};
 
 use super::rate::{print_day, print_duration, print_rate, print_size};
 use super::{Config, KeySpec, RecordSink, ServerConfig, TenantSpec, UpstreamOrigin};
-use crate::limits::{PlanLimits, Quota, ReserveOutput};
+use crate::limits::{Quota, ReserveOutput};
 use crate::provider::Provider;
 use crate::routing::Route;
 use crate::secret::SecretSource;
+use crate::tenant::policy::Excess;
 use crate::upstream::{BaseUri, OnDisconnect, Upstream};
+use crate::usage::price::Prices;
 
 impl Config {
     /// The configuration as it holds: defaults filled in, names resolved, secrets as their source. For `/config` and `check`.
     #[must_use]
     pub fn redacted(&self) -> Value {
         let plans: Map<String, Value> =
-            self.tenants.iter().map(|tenant| (tenant.plan.to_string(), plan(&tenant.limits))).collect();
+            self.tenants.iter().map(|tenant| (tenant.plan.to_string(), plan(tenant))).collect();
         let tenants: Map<String, Value> = self.tenants.iter().map(|t| (t.name.to_string(), tenant(t))).collect();
         let upstreams = self.upstreams.iter().zip(&self.origins);
         let upstreams: Map<String, Value> =
@@ -30,7 +32,12 @@ impl Config {
             "tenants": tenants,
             "upstreams": upstreams,
             "routes": self.routes.iter().map(|(pattern, r)| route(pattern.text(), r)).collect::<Vec<_>>(),
-            "records": { "to": self.records.iter().map(sink).collect::<Vec<_>>() },
+            "prices": self.prices.iter().map(|entry| (entry.name.text().to_string(), prices(&entry.prices))).collect::<Map<_, _>>(),
+            "price_version": (!self.prices.is_empty()).then(|| self.prices.version().to_string()),
+            "records": {
+                "to": self.records.iter().map(sink).collect::<Vec<_>>(),
+                "tag": self.tag.as_ref().map(|name| json!({ "header": name.as_str() })),
+            },
             "metrics": { "max_tenants": self.metrics.max_tenants },
             "log": {
                 "format": self.log.format.as_str(),
@@ -78,13 +85,29 @@ fn rates(quotas: &[Quota]) -> Vec<String> {
     quotas.iter().map(whole).collect()
 }
 
-fn plan(limits: &PlanLimits) -> Value {
+/// Prices as text, so that no reader rounds them.
+fn prices(prices: &Prices) -> Value {
+    let mut shown: Map<String, Value> =
+        prices.stated().map(|(key, price)| (key.to_owned(), Value::from(price.to_string()))).collect();
+    if !prices.tiers.is_empty() {
+        let tiers = prices.tiers.iter().map(|(tier, factor)| (tier.to_string(), Value::from(factor.to_string())));
+        shown.insert("tiers".to_owned(), Value::Object(tiers.collect()));
+    }
+    Value::Object(shown)
+}
+
+fn plan(tenant: &TenantSpec) -> Value {
+    let (limits, policy) = (&tenant.limits, &tenant.policy);
     json!({
         "requests": rates(&limits.requests),
         "tokens": rates(&limits.tokens),
         "concurrent": limits.concurrent,
         "reserve_output": match limits.reserve_output { ReserveOutput::Learned => "learned", ReserveOutput::Cap => "cap" },
         "shadow": limits.shadow,
+        "max_output_tokens": policy.max_output_tokens,
+        "clamp": policy.excess == Excess::Clamped,
+        "max_choices": policy.max_choices,
+        "service_tiers": policy.service_tiers,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The only place that sees [`super::raw`]. Must not know how a value was written.
 
+mod prices;
 mod routes;
 mod tenants;
 mod upstreams;
@@ -9,6 +10,8 @@ mod upstreams;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use http::HeaderName;
 
 use super::fault::{Collector, Complaint, shown};
 use super::{
@@ -43,9 +46,11 @@ pub(super) fn resolve(
     let tenants = tenants::resolve(&raw.tenants, &raw.plans, &mut resolver);
     let anonymous = tenants::anonymous(&raw.server, &raw.tenants, &mut resolver);
     let upstreams = upstreams::resolve(raw.upstreams, &mut resolver);
-    let routes = routes::resolve(&raw.routes, &upstreams, &mut resolver);
+    let prices = prices::resolve(&raw.prices, &mut resolver);
+    let routes = routes::resolve(&raw.routes, &upstreams, &prices, &mut resolver);
     tenants::notices(&tenants, anonymous.as_deref(), &raw.plans, &routes, &mut resolver.notices);
     upstreams::notices(&upstreams, &routes, &mut resolver.notices);
+    prices::notices(&prices, &routes, &mut resolver.notices);
     let (upstreams, origins) = upstreams.ready();
     Some(Config {
         server: server(raw.server),
@@ -55,6 +60,8 @@ pub(super) fn resolve(
         upstreams,
         origins,
         routes,
+        prices,
+        tag: raw.records.tag.as_ref().and_then(tag),
         records: records(raw.records),
         metrics: MetricsConfig { max_tenants: whole(raw.metrics.max_tenants) },
         log: log(raw.log),
@@ -145,6 +152,12 @@ fn records(raw: raw::Records) -> Vec<RecordSink> {
         }
     }
     sinks
+}
+
+/// The header of the tag; the check has read it as a header's name.
+fn tag(raw: &raw::Tag) -> Option<HeaderName> {
+    let raw::Tag::Header(name) = raw;
+    HeaderName::from_bytes(name.as_bytes()).ok()
 }
 
 fn log(raw: raw::Log) -> LogConfig {

@@ -84,6 +84,12 @@ fn kind(kind: &'static Kind) -> Value {
         Kind::Word(words) => json!({ "type": "string", "enum": words.built }),
         Kind::Address => json!({ "type": "string", "pattern": r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$" }),
         Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
+        Kind::HeaderName => json!({ "type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }),
+        Kind::Price | Kind::Factor => json!({ "oneOf": [
+            { "type": "number", "minimum": 0 },
+            { "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$" },
+        ] }),
+        Kind::Map(of) => json!({ "type": "object", "additionalProperties": self::kind(of) }),
         Kind::Headers => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Table(keys) => table(keys),
         Kind::OneOf(keys) => {

@@ -110,7 +110,8 @@ fn every_example_loads() {
     for entry in std::fs::read_dir("deploy/examples").unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ext| ext == "toml") {
-            let config = load(&path, &env(&[("LLM_API_KEY", "k")])).unwrap_or_else(|faults| panic!("{faults}"));
+            let config = load(&path, &env(&[("LLM_API_KEY", "k"), ("OPENAI_API_KEY", "k")]))
+                .unwrap_or_else(|faults| panic!("{faults}"));
             assert!(config.notices.is_empty(), "{}: {:?}", path.display(), config.notices);
         }
     }
@@ -126,6 +127,57 @@ fn the_example_has_two_tenants_two_plans_and_keys() {
     assert_eq!(config.records, [RecordSink::Stdout, RecordSink::File("usage.jsonl".into())]);
     let small = config.routes.find("small").unwrap();
     assert_eq!(small.route.deployment.renamed("small").as_deref(), Some("Qwen/Qwen3-8B"));
+}
+
+#[test]
+fn the_example_of_prices_has_them_to_the_last_digit() {
+    let config = load(Path::new("deploy/examples/prices.toml"), &env(&[("OPENAI_API_KEY", "k")])).unwrap();
+    let find = |model: &str| config.prices.find("openai", model);
+    let of = |model: &str| -> Vec<String> {
+        find(model).unwrap().stated().map(|(key, price)| format!("{key} {price}")).collect()
+    };
+    assert_eq!(of("gpt-5-mini"), ["input 0.25", "cached_input 0.025", "output 2"]);
+    assert_eq!(of("gpt-5"), ["input 1.25", "cached_input 0.125", "output 10"]);
+    assert_eq!(of("whisper-1"), ["per_second 0.0001"]);
+    assert!(find("gpt-4o").is_none() && config.prices.find("other", "whisper-1").is_none());
+    let route = config.routes.find("gpt-5").unwrap().route;
+    assert!(std::sync::Arc::ptr_eq(&route.prices, &config.prices));
+    assert_eq!(config.tag.as_ref().unwrap(), "x-team");
+    let policy = &config.tenants[0].policy;
+    assert_eq!((policy.max_output_tokens, policy.max_choices), (Some(8192), Some(4)));
+    assert_eq!(policy.excess, crate::tenant::policy::Excess::Clamped);
+    assert_eq!(policy.service_tiers.as_deref(), Some(&["default".into(), "flex".into()][..]));
+}
+
+#[test]
+fn a_price_never_passes_through_a_float() {
+    let price = |written: &str| {
+        let config = good(&format!("{GOOD}[prices.m]\ninput = {written}\n"));
+        config.prices.find("sim", "m").unwrap().input.unwrap().to_string()
+    };
+    // As floats, none of these would come back.
+    for written in ["0.1", "\"0.1\"", "1e-1", "100_000e-6", "0.1000000000000000000000000"] {
+        assert_eq!(price(written), "0.1", "{written}");
+    }
+    assert_eq!(price("123456.123456789012"), "123456.123456789012");
+    assert_eq!(price("\"0.000000000001\""), "0.000000000001");
+    assert_eq!(price("2"), "2");
+    assert_eq!(price("0x10"), "16");
+}
+
+#[test]
+fn a_routed_model_without_a_price_is_worth_knowing_where_there_are_prices() {
+    let routed = GOOD.replace("models = [\"*\"]", "models = [\"gpt-5\", \"o3\", \"text-*\"]");
+    assert!(!good(&routed).notices.iter().any(|notice| notice.contains("price")));
+    let priced = good(&format!("{routed}[prices.\"gpt-*\"]\ninput = 1\n"));
+    let about: Vec<&String> = priced.notices.iter().filter(|notice| notice.contains("price")).collect();
+    assert_eq!(about, ["model o3 at upstream sim: it has no price, so its calls have no cost"]);
+}
+
+#[test]
+fn a_clamp_with_nothing_to_clamp_is_worth_knowing() {
+    let text = GOOD.replace("[plans.demo]", "[plans.demo]\nclamp = true");
+    assert!(good(&text).notices.contains(&"plan demo: `clamp` has no effect without `max_output_tokens`".to_owned()));
 }
 
 #[test]
@@ -352,7 +404,10 @@ const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere se
     upstreams.*.headers upstreams.*.usage_in_stream upstreams.*.on_disconnect upstreams.*.max_connections upstreams.*.pool.idle \
     upstreams.*.pool.age upstreams.*.timeouts.connect upstreams.*.timeouts.first_byte upstreams.*.timeouts.idle \
     upstreams.*.timeouts.total upstreams.*.ca routes.models routes.to.upstream routes.to.model routes.to.weight \
-    routes.max_output_tokens routes.enforce_cap records.to.file metrics.max_tenants log.format log.level log.calls";
+    routes.max_output_tokens routes.enforce_cap plans.*.max_output_tokens plans.*.clamp plans.*.max_choices \
+    plans.*.service_tiers prices.*.input prices.*.cached_input prices.*.cache_write prices.*.output \
+    prices.*.audio_input prices.*.audio_output prices.*.image_input prices.*.image_output prices.*.per_request \
+    prices.*.per_second prices.*.per_image prices.*.tiers records.tag.header records.to.file metrics.max_tenants log.format log.level log.calls";
 
 #[test]
 fn the_schema_has_every_key_that_is_built_and_no_other() {

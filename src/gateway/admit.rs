@@ -4,6 +4,7 @@
 
 use super::call::{Call, Estimate, Flight};
 use super::error::GatewayError;
+use super::policy::Allowed;
 use crate::limits::{Ask, Kind, Refusal, View};
 use crate::net::clock::Moment;
 use crate::routing::Matched;
@@ -21,6 +22,8 @@ pub struct Admission {
     pub flight: Flight,
     /// The tenant's levels after the take.
     pub view: View,
+    /// What its plan allowed, and wants changed.
+    pub allowed: Allowed,
 }
 
 /// Refuses a call that cannot be admitted whatever its body says, before any of that is read. Takes nothing.
@@ -37,7 +40,13 @@ pub fn peek(tenant: &Tenant, content_length: Option<u64>, metrics: &Metrics, now
 ///
 /// # Errors
 /// 429, with what was asked for and when to come back. Nothing was taken then.
-pub async fn admit(call: &mut Call, matched: &Matched, peek: &Peek, now: Moment) -> Result<Admission, GatewayError> {
+pub async fn admit(
+    call: &mut Call,
+    matched: &Matched,
+    peek: &Peek,
+    allowed: Allowed,
+    now: Moment,
+) -> Result<Admission, GatewayError> {
     let services = std::sync::Arc::clone(call.services());
     let Some(facts) = call.facts() else {
         return Err(GatewayError::Internal);
@@ -47,12 +56,7 @@ pub async fn admit(call: &mut Call, matched: &Matched, peek: &Peek, now: Moment)
 
     let attachments = peek.attachments.saturating_mul(estimate::TOKENS_PER_ATTACHMENT);
     let input = estimate::tokens(peek.text_bytes, learned.bytes_per_input_token(now)).saturating_add(attachments);
-    let output_cap = if peek.endpoint.generates() {
-        let cap = peek.output_cap.unwrap_or(matched.route.max_output_tokens);
-        cap.saturating_mul(peek.choices).saturating_mul(peek.prompts)
-    } else {
-        0
-    };
+    let output_cap = allowed.output_cap.saturating_mul(peek.choices).saturating_mul(peek.prompts);
     let learned_output = learned.output_p90(now);
     let ask = Ask { input, least_input: peek.text_bytes / MOST_BYTES_A_TOKEN, output_cap, learned_output };
     facts.estimate = Estimate {
@@ -79,7 +83,7 @@ pub async fn admit(call: &mut Call, matched: &Matched, peek: &Peek, now: Moment)
     }
     facts.reservation = Some(admitted.reservation);
     let flight = Flight::new(admitted.in_flight, &meters.in_flight);
-    Ok(Admission { flight, view: admitted.view })
+    Ok(Admission { flight, view: admitted.view, allowed })
 }
 
 fn refused(tenant: &Tenant, refusal: Refusal, model: Option<&str>, metrics: &Metrics) -> GatewayError {

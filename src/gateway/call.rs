@@ -38,6 +38,8 @@ pub struct Facts {
     pub here: Moment,
     /// Whether it gets a log line.
     pub log: bool,
+    /// What the client says the call is for, where records have a tag.
+    pub tag: Option<Box<str>>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// The model asked for.
@@ -134,6 +136,7 @@ impl Call {
             received,
             here: received,
             log: false,
+            tag: None,
             stream: false,
             model: None,
             served_model: None,

@@ -37,6 +37,16 @@ pub enum GatewayError {
         /// The parameter.
         param: &'static str,
     },
+    /// The plan does not let calls ask for this.
+    #[error("not in the plan: {param}")]
+    NotInPlan {
+        /// The parameter.
+        param: &'static str,
+        /// Its value.
+        asked: String,
+        /// What the plan allows.
+        bound: String,
+    },
     /// No route, or not for this tenant.
     #[error("model not found")]
     ModelNotFound {
@@ -201,6 +211,7 @@ impl GatewayError {
             },
             GatewayError::Body(fault) => fault.code.as_str(),
             GatewayError::KeptState { .. } => "unsupported_parameter",
+            GatewayError::NotInPlan { .. } => "unsupported_value",
             GatewayError::ModelNotFound { .. } => "model_not_found",
             GatewayError::Limit { refusal, .. } => match refusal.kind {
                 crate::limits::Kind::Requests => "request_limit",

@@ -17,6 +17,7 @@ use tower::Service;
 use super::admit::Admission;
 use super::call::Call;
 use super::error::GatewayError;
+use super::policy::Allowed;
 use super::receive::{Payload, Upload};
 use super::resolved::{Attempt, Raised, UpstreamMeters};
 use super::settle::InputCharge;
@@ -60,14 +61,14 @@ pub enum Reply<B> {
     },
 }
 
-/// Sends the call. `_admitted` proves that it may be sent.
+/// Sends the call. `admitted` proves that it may be sent.
 ///
 /// # Errors
 /// 502, 503, 504 as [`UpstreamError`] says; 502 where our own credential was refused, or the upstream redirects.
 pub async fn forward<U, B>(
     upstreams: &U,
     call: &mut Call,
-    _admitted: &Admission,
+    admitted: &Admission,
     matched: &Matched,
     client_headers: &HeaderMap,
     peek: &Peek,
@@ -83,7 +84,7 @@ where
     let meters = services.upstream(&upstream.name);
     let endpoint = peek.endpoint;
     let sent = Sent::not_yet(services.clock.clone());
-    let (body, usage_chunk, upload) = rewritten(peek, payload, matched, &sent);
+    let (body, usage_chunk, upload) = rewritten(peek, payload, matched, admitted.allowed, &sent);
     let mut outgoing = shape(upstream, endpoint, client_headers, body);
     outgoing.sent = Some(sent.clone());
 
@@ -157,6 +158,7 @@ fn rewritten(
     peek: &Peek,
     payload: Payload,
     matched: &Matched,
+    allowed: Allowed,
     sent: &Sent,
 ) -> (OutBody, UsageChunk, Option<Upload>) {
     let deployment = &matched.route.deployment;
@@ -171,8 +173,11 @@ fn rewritten(
     if let Some(name) = deployment.renamed(&peek.model) {
         edits.push(splice::rename_model(peek, &name));
     }
-    if matched.route.enforce_cap && peek.output_cap.is_none() {
-        edits.extend(splice::cap_output(peek, peek.endpoint, matched.route.max_output_tokens));
+    if let Some(most) = allowed.lowered {
+        edits.extend(splice::lower_caps(peek, most));
+    }
+    if let Some(cap) = allowed.added {
+        edits.extend(splice::cap_output(peek, peek.endpoint, cap));
     }
     let mut usage_chunk = UsageChunk::Keep;
     if deployment.upstream.usage_in_stream

@@ -88,6 +88,17 @@ pub fn told(error: &GatewayError) -> Told {
                 ),
             )
         },
+        GatewayError::NotInPlan { param, asked, bound } => Told {
+            param: Some((*param).to_owned()),
+            ..plain(
+                StatusCode::BAD_REQUEST,
+                "unsupported_value",
+                format!(
+                    "`{param}` is {}, and your plan on this gateway allows {bound}. Ask for no more than that, or ask the operator for another plan.",
+                    shortened(asked)
+                ),
+            )
+        },
         GatewayError::ModelNotFound { model } => plain(
             StatusCode::NOT_FOUND,
             "model_not_found",

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use super::receive::Bounds;
 use crate::routing::RouteTable;
 use crate::tenant::directory::Directory;
@@ -28,4 +30,6 @@ pub struct Running {
     pub since: i64,
     /// Whether each call gets a log line.
     pub log_calls: bool,
+    /// The header whose value goes into records as their tag.
+    pub tag: Option<HeaderName>,
 }

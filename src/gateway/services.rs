@@ -77,6 +77,11 @@ impl Services {
         self.routes.get(&key, || RouteMeters::new(pattern, endpoint.path(), &self.metrics))
     }
 
+    /// Opens the files of usage records anew, as after a rename: no line is lost or torn, and no call waits.
+    pub fn reopen_records(&self) {
+        self.records.iter().for_each(LineWriter::reopen);
+    }
+
     /// Counts a call that was refused before it had a tenant.
     pub fn rejected(&self, reason: &'static str) {
         self.metrics.counter(&series::REJECTED, &[reason]).increment(1);

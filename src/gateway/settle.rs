@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::call::Facts;
+use super::cost::{Cost, cost};
 use super::services::Services;
 use crate::limits::{Charge, Observed, RequestCharge};
 use crate::net::clock::Moment;
@@ -150,11 +151,12 @@ pub async fn settle(services: Arc<Services>, mut facts: Box<Facts>, ending: Endi
     let verdict = verdict::verdict(&facts, ending, now);
     let outcome = outcome(ending);
     settle_limits(&services, &mut facts, &verdict, now);
-    count(&services, &facts, &verdict, outcome, now);
+    let cost = cost(&facts, &verdict.billed(&facts));
+    count(&services, &facts, &verdict, &cost, outcome, now);
     if ending == Ending::Whole && verdict.source == Some(Source::Reported) {
         learn(&facts, &verdict.usage, now);
     }
-    write_record(&services, &facts, &verdict, outcome, now);
+    write_record(&services, &facts, &verdict, &cost, outcome, now);
     if facts.log {
         log_line(&facts, &verdict, outcome, now);
     }
@@ -180,7 +182,7 @@ fn settle_limits(services: &Services, facts: &mut Facts, verdict: &Verdict, now:
     meters.overrun.increment(settled.overrun);
 }
 
-fn count(services: &Services, facts: &Facts, verdict: &Verdict, outcome: Outcome, now: Moment) {
+fn count(services: &Services, facts: &Facts, verdict: &Verdict, cost: &Cost, outcome: Outcome, now: Moment) {
     let (metrics, tenant) = (&services.metrics, &facts.caller.tenant);
     let meters = match &facts.matched {
         Some(matched) => tenant.meters(metrics).routed(matched.index, tenant, &matched.pattern, metrics),
@@ -198,9 +200,15 @@ fn count(services: &Services, facts: &Facts, verdict: &Verdict, outcome: Outcome
             counter.increment(tokens);
         }
     }
+    if let Some(usd) = cost.usd() {
+        meters.cost(usd, metrics);
+    }
     let (Some(matched), Some(endpoint)) = (&facts.matched, facts.endpoint) else {
         return;
     };
+    if let Cost::Unknown(why) = cost {
+        metrics.counter(&series::UNPRICED, &[endpoint.path(), why.as_str()]).increment(1);
+    }
     if let Some(reason) = verdict.estimated {
         metrics.counter(&series::ESTIMATED, &[endpoint.path(), reason]).increment(1);
     }
@@ -250,7 +258,7 @@ fn learn(facts: &Facts, usage: &Usage, now: Moment) {
     );
 }
 
-fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, outcome: Outcome, now: Moment) {
+fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, cost: &Cost, outcome: Outcome, now: Moment) {
     if services.records.is_empty() {
         return;
     }
@@ -276,13 +284,14 @@ fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, outcome: 
         output_tokens: charged.map(|usage| usage.output),
         reasoning_tokens: charged.map(|usage| usage.reasoning),
         usage_source: billed.source,
-        cost_usd: None,
-        price_version: None,
+        cost_usd: cost.usd(),
+        price_version: cost.version(),
         first_byte_ms: facts.first_byte.map(millis),
         duration_ms: millis(now),
         overhead_us: facts.sent.map(|_| u64::try_from(facts.overhead.as_micros()).unwrap_or(u64::MAX)),
         bytes_in: facts.bytes_in,
         bytes_out: facts.bytes_out,
+        tag: facts.tag.as_deref(),
     };
     let mut line = Vec::with_capacity(640);
     record.write(&mut line);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::admit::{self, Admission};
 use super::call::Call;
 use super::meter::read_on::ReadOn;
+use super::policy;
 use super::services::Services;
 use super::settle::{SettleQueue, SettleTask};
 use crate::limits::{Kind, Period, PlanLimits, Quota, ReserveOutput};
@@ -91,7 +92,14 @@ impl Rig {
             reserve_output: ReserveOutput::Cap,
             shadow: false,
         };
-        let spec = TenantSpec { name: "acme".into(), plan: "plan".into(), limits, keys: Vec::new(), models: None };
+        let spec = TenantSpec {
+            name: "acme".into(),
+            plan: "plan".into(),
+            limits,
+            policy: Arc::default(),
+            keys: Vec::new(),
+            models: None,
+        };
         let tenant = Arc::clone(&Directory::new(vec![spec], None, 10, 0).tenants()[0]);
         Rig { clock, services: Arc::new(services), tenant, matched: matched(OnDisconnect::Cancel), task: None, lines }
     }
@@ -119,7 +127,8 @@ impl Rig {
         };
         let peek = peek(endpoint, body.as_bytes(), Rules::default()).unwrap();
         let mut call = self.call();
-        let admission = admit::admit(&mut call, &self.matched, &peek, self.clock.now()).await.unwrap();
+        let allowed = policy::hold(&self.tenant.policy, &self.matched.route, &peek).unwrap();
+        let admission = admit::admit(&mut call, &self.matched, &peek, allowed, self.clock.now()).await.unwrap();
         call.note(|facts| {
             facts.endpoint = Some(endpoint);
             facts.stream = stream;
@@ -175,6 +184,7 @@ fn matched(on_disconnect: OnDisconnect) -> Matched {
         deployment: Deployment { upstream: Arc::new(upstream), model: None },
         max_output_tokens: 4_096,
         enforce_cap: false,
+        prices: Arc::default(),
     };
     Matched { route: Arc::new(route), pattern: "*".into(), index: 0 }
 }

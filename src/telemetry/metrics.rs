@@ -2,6 +2,10 @@
 //!
 //! Must not know tenants or routes as types: labels are strings, and whoever passes them keeps them bounded.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -13,6 +17,32 @@ static METADATA: Metadata<'static> = Metadata::new("tollgate", Level::INFO, None
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    /// What is left of whole units, by series.
+    rests: Mutex<HashMap<Key, Arc<AtomicU64>>>,
+}
+
+/// A counter of whole units that takes parts of them too, and carries what is left: however often it is added to, it is
+/// never more than one unit behind the exact sum.
+#[derive(Clone)]
+pub struct Carried {
+    counter: Counter,
+    rest: Arc<AtomicU64>,
+    unit: u64,
+}
+
+impl Carried {
+    /// Adds whole units, and parts of the next one; of these at most a unit counts.
+    pub fn add(&self, whole: u64, parts: u64) {
+        let parts = parts.min(self.unit);
+        let carry = |rest: u64| rest.saturating_add(parts);
+        let kept = |sum: u64| if sum >= self.unit { sum - self.unit } else { sum };
+        let before = self.rest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |rest| Some(kept(carry(rest))));
+        let carried = u64::from(before.is_ok_and(|rest| carry(rest) >= self.unit));
+        let whole = whole.saturating_add(carried);
+        if whole > 0 {
+            self.counter.increment(whole);
+        }
+    }
 }
 
 impl Metrics {
@@ -38,7 +68,7 @@ impl Metrics {
             }
         }
         let handle = recorder.handle();
-        Ok(Metrics { recorder, handle })
+        Ok(Metrics { recorder, handle, rests: Mutex::default() })
     }
 
     /// The text exposition of everything.
@@ -55,6 +85,15 @@ impl Metrics {
     /// A counter's handle; `labels` in the order of the definition.
     pub fn counter(&self, definition: &Definition, labels: &[&str]) -> Counter {
         self.recorder.register_counter(&key(definition, labels), &METADATA)
+    }
+
+    /// A counter's handle that takes parts, `unit` of which are one; at most 2^63. All handles of one series carry the same
+    /// rest, so that nothing is lost when one is made anew.
+    pub fn carried(&self, definition: &Definition, labels: &[&str], unit: u64) -> Carried {
+        let key = key(definition, labels);
+        let counter = self.recorder.register_counter(&key, &METADATA);
+        let mut rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        Carried { counter, rest: Arc::clone(rests.entry(key).or_default()), unit }
     }
 
     /// A gauge's handle; `labels` in the order of the definition.
@@ -114,6 +153,36 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains("tollgate_requests_total{tenant=\"acme\",route=\"gpt-*\",outcome=\"ok\"} 3"), "{text}");
         assert!(text.contains("tollgate_overhead_seconds_bucket{le=\"0.000025\"} 1"), "{text}");
+    }
+
+    #[test]
+    fn parts_are_carried_from_one_handle_of_a_series_to_the_next() {
+        let metrics = Metrics::new().unwrap();
+        let shown = |metrics: &Metrics| {
+            let text = metrics.render();
+            let line = text.lines().find_map(|line| line.strip_prefix("tollgate_cost_microusd_total{tenant=\"a\""));
+            line.map_or(0, |line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+        };
+        for _ in 0..30 {
+            metrics.carried(&series::COST, &["a", "x"], 10).add(0, 7);
+            metrics.carried(&series::COST, &["b", "x"], 10).add(0, 1);
+        }
+        assert_eq!(shown(&metrics), 21);
+        metrics.carried(&series::COST, &["a", "x"], 10).add(3, 10);
+        assert_eq!(shown(&metrics), 25);
+    }
+
+    #[test]
+    fn many_threads_lose_no_part() {
+        let metrics = Metrics::new().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let carried = metrics.carried(&series::COST, &["a", "x"], 1_000);
+                scope.spawn(move || (0..5_000).for_each(|_| carried.add(0, 333)));
+            }
+        });
+        let text = metrics.render();
+        assert!(text.contains("tollgate_cost_microusd_total{tenant=\"a\",route=\"x\"} 13320"), "{text}");
     }
 
     #[test]

@@ -90,6 +90,12 @@ pub const REJECTED: Definition = counter(
 /// Settled tokens.
 pub const TOKENS_TOTAL: Definition =
     counter("tollgate_tokens_total", &[Tenant, Route, Words("kind", 4)], "Tokens as settled");
+/// Money.
+pub const COST: Definition = counter(
+    "tollgate_cost_microusd_total",
+    &[Tenant, Route],
+    "What settled calls cost, in millionths of a US dollar; parts of one are carried",
+);
 /// Decisions of limits.
 pub const LIMIT_DECISIONS: Definition =
     counter("tollgate_limit_decisions_total", &[Tenant, Limit, Words("decision", 3)], "What limits decided");
@@ -137,6 +143,12 @@ pub const ANOMALIES: Definition = counter(
     &[Endpoint, Words("reason", 6)],
     "Reported usage that cannot be true, and was corrected",
 );
+/// Calls whose cost is not known.
+pub const UNPRICED: Definition = counter(
+    "tollgate_usage_unpriced_total",
+    &[Endpoint, Words("reason", 2)],
+    "Calls with usage and without cost: prices are configured, and none for this model, or for what it used",
+);
 /// Attempts at upstreams.
 pub const ATTEMPTS: Definition =
     counter("tollgate_upstream_attempts_total", &[Upstream, Words("result", 8)], "Attempts at an upstream, by result");
@@ -149,9 +161,13 @@ pub const UPSTREAM_IN_FLIGHT: Definition =
 /// Open connections.
 pub const UPSTREAM_CONNECTIONS: Definition =
     gauge("tollgate_upstream_connections", &[Upstream], "Open connections to an upstream, idle ones included");
+/// The `sink` of records on standard output.
+pub const STDOUT: &str = "stdout";
+/// The `sink` of records in files, all of them together.
+pub const FILE: &str = "file";
 /// Lost records.
 pub const RECORDS_DROPPED: Definition =
-    counter("tollgate_records_dropped_total", &[Words("sink", 3)], "Usage records lost: the sink was full or failed");
+    counter("tollgate_records_dropped_total", &[Words("sink", 2)], "Usage records lost: the sink was full or failed");
 /// Lost log lines.
 pub const LOGS_DROPPED: Definition =
     counter("tollgate_logs_dropped_total", &[Words("sink", 1)], "Log lines lost: the sink was full or failed");
@@ -198,6 +214,7 @@ pub const ALL: &[Definition] = &[
     REQUESTS,
     REJECTED,
     TOKENS_TOTAL,
+    COST,
     LIMIT_DECISIONS,
     TOKENS_RESERVED,
     TOKENS_GIVEN_BACK,
@@ -209,6 +226,7 @@ pub const ALL: &[Definition] = &[
     UNMETERED,
     ESTIMATED,
     ANOMALIES,
+    UNPRICED,
     ATTEMPTS,
     UPSTREAM_STATE,
     UPSTREAM_IN_FLIGHT,

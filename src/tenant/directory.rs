@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::key::KeyDigest;
+use super::policy::Policy;
 use super::{Caller, Tenant};
 use crate::limits::{LearnedTable, LimitTree, PlanLimits};
 use crate::routing::Pattern;
@@ -19,6 +20,8 @@ pub struct TenantSpec {
     pub plan: Arc<str>,
     /// Its plan's limits.
     pub limits: PlanLimits,
+    /// What its plan lets calls ask for.
+    pub policy: Arc<Policy>,
     /// Its keys.
     pub keys: Vec<KeySpec>,
     /// The models it may use; `None`: every one that is routed.
@@ -142,6 +145,7 @@ impl Directory {
             label_index: index.min(self.max_labels),
             plan: Arc::clone(&spec.plan),
             quotas: spec.limits.clone(),
+            policy: Arc::clone(&spec.policy),
             limits: LimitTree::new(&spec.limits),
             learned: LearnedTable::new(),
             models: spec.models.clone(),
@@ -159,6 +163,7 @@ mod tests {
             name: name.into(),
             plan: "p".into(),
             limits: PlanLimits::default(),
+            policy: Arc::default(),
             keys: keys
                 .iter()
                 .map(|(key, expires)| KeySpec {

@@ -8,8 +8,9 @@ use metrics::{Counter, Gauge};
 
 use super::Tenant;
 use crate::limits::{Kind, Quota};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Carried, Metrics};
 use crate::telemetry::series;
+use crate::usage::money::{PARTS_PER_MICRO, Usd};
 use crate::usage::record::Outcome;
 
 /// The label of calls that found no route.
@@ -46,6 +47,7 @@ struct Decisions {
 /// The handles of one tenant on one route.
 pub struct CallMeters {
     outcomes: [OnceLock<Counter>; 7],
+    cost: OnceLock<Carried>,
     label: Arc<str>,
     pattern: Arc<str>,
     /// Settled input tokens.
@@ -139,6 +141,7 @@ impl CallMeters {
         let tokens = |kind: &str| metrics.counter(&series::TOKENS_TOTAL, &[&tenant.label, pattern, kind]);
         CallMeters {
             outcomes: Default::default(),
+            cost: OnceLock::new(),
             label: Arc::clone(&tenant.label),
             pattern: pattern.into(),
             input: tokens("input"),
@@ -146,6 +149,13 @@ impl CallMeters {
             output: tokens("output"),
             reasoning: tokens("reasoning"),
         }
+    }
+
+    /// Adds what a call cost.
+    pub fn cost(&self, usd: Usd, metrics: &Metrics) {
+        let labels = [&*self.label, &*self.pattern];
+        let (micros, parts) = usd.micros();
+        self.cost.get_or_init(|| metrics.carried(&series::COST, &labels, PARTS_PER_MICRO)).add(micros, parts);
     }
 
     /// Counts an ended call.

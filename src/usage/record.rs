@@ -7,6 +7,7 @@ use std::io::Write;
 use jiff::Timestamp;
 
 use super::Source;
+use super::money::Usd;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +44,8 @@ impl Outcome {
     }
 }
 
-/// A usage record (1-product.md, "The usage record"). Every key is written, in this order; what is not known is `null`.
+/// A usage record (1-product.md, "The usage record"). Every key but `tag` is written, in this order; what is not known is
+/// `null`.
 #[derive(Clone, Copy, Debug)]
 pub struct UsageRecord<'a> {
     /// When the call began, in Unix milliseconds; written as RFC 3339 in UTC with three decimals.
@@ -82,9 +84,9 @@ pub struct UsageRecord<'a> {
     pub reasoning_tokens: Option<u64>,
     /// Who counted; none where nothing was charged.
     pub usage_source: Option<Source>,
-    /// What it cost, in US dollars; none without a price.
-    pub cost_usd: Option<f64>,
-    /// Which prices that was reckoned with.
+    /// What it cost, in US dollars, with all its digits; none without a price.
+    pub cost_usd: Option<Usd>,
+    /// A digest of the prices that this was reckoned with.
     pub price_version: Option<&'a str>,
     /// Milliseconds until the first byte of the answer went out.
     pub first_byte_ms: Option<u64>,
@@ -96,6 +98,8 @@ pub struct UsageRecord<'a> {
     pub bytes_in: u64,
     /// Bytes of the answer's body.
     pub bytes_out: u64,
+    /// What the client says the call is for (`[records] tag`); the one key that is left out where there is none.
+    pub tag: Option<&'a str>,
 }
 
 impl UsageRecord<'_> {
@@ -124,9 +128,9 @@ impl UsageRecord<'_> {
         number(lines, b",\"reasoning_tokens\":", self.reasoning_tokens);
         text(lines, b",\"usage_source\":", self.usage_source.map(Source::as_str));
         lines.extend_from_slice(b",\"cost_usd\":");
-        match self.cost_usd.filter(|cost| cost.is_finite()) {
+        match self.cost_usd {
             // Writing into memory cannot fail.
-            Some(cost) => drop(serde_json::to_writer(&mut *lines, &cost)),
+            Some(cost) => drop(write!(lines, "{cost}")),
             None => lines.extend_from_slice(b"null"),
         }
         text(lines, b",\"price_version\":", self.price_version);
@@ -135,6 +139,9 @@ impl UsageRecord<'_> {
         number(lines, b",\"overhead_us\":", self.overhead_us);
         number(lines, b",\"bytes_in\":", Some(self.bytes_in));
         number(lines, b",\"bytes_out\":", Some(self.bytes_out));
+        if self.tag.is_some() {
+            text(lines, b",\"tag\":", self.tag);
+        }
         lines.extend_from_slice(b"}\n");
     }
 }

@@ -71,6 +71,8 @@ impl FormHead {
             object_empty: false,
             output_cap: None,
             caps: Caps::default(),
+            choices_key: "n",
+            service_tier: None,
             choices: self.choices.unwrap_or(1),
             prompts: 1,
             text_bytes: self.prompt_bytes,

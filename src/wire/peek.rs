@@ -75,6 +75,10 @@ pub struct Peek {
     pub caps: Caps,
     /// Answers per prompt: the larger of `n` and `best_of`, at least 1; images, where those are made.
     pub choices: u64,
+    /// Which of the two that is; `n` if they are equal, or absent.
+    pub choices_key: &'static str,
+    /// The service tier that is asked for, if one is.
+    pub service_tier: Option<Box<str>>,
     /// Prompts in one call, at least 1: strings and token arrays in `prompt` (completions) or `input` (embeddings).
     pub prompts: u64,
     /// Text that the model reads, in decoded bytes; see the module's documentation.

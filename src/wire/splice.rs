@@ -90,7 +90,7 @@ impl From<Bytes> for Slices {
 
 /// Makes the changes; sorts `edits` by place, those of one place in the order given.
 ///
-/// The edits made here ([`ask_for_usage`], [`rename_model`], [`cap_output`]) never overlap. Of others, one that begins
+/// The edits made here ([`ask_for_usage`], [`rename_model`], [`cap_output`], [`lower_caps`]) never overlap. Of others, one that begins
 /// inside of an earlier one, or ends outside of the body, is left out.
 #[must_use]
 pub fn splice(body: &Bytes, edits: &mut SmallVec<[Edit; 4]>) -> Slices {
@@ -175,6 +175,13 @@ pub fn cap_output(peek: &Peek, endpoint: Endpoint, cap: u64) -> Option<Edit> {
         Some(empty) => Edit::replace(&empty.span, cap.to_string()),
         None => Edit::insert(peek.object_start, format!("\"{name}\":{cap},")),
     })
+}
+
+/// Lowers every cap that names more than `most` to it, under whatever key: then none is left that binds less.
+pub fn lower_caps(peek: &Peek, most: u64) -> impl Iterator<Item = Edit> {
+    let caps = [&peek.caps.max_tokens, &peek.caps.max_completion_tokens, &peek.caps.max_output_tokens];
+    let above = caps.into_iter().flatten().filter(move |cap| cap.tokens.is_some_and(|tokens| tokens > most));
+    above.map(move |cap| Edit::replace(&cap.span, most.to_string()))
 }
 
 /// A JSON string of `text` (RFC 8259 7): quote, backslash and control characters escaped, the rest as it is.

@@ -155,6 +155,7 @@ fn the_sample_record_has_the_keys_of_a_record() {
         overhead_us: None,
         bytes_in: 0,
         bytes_out: 0,
+        tag: None,
     };
     let mut line = Vec::new();
     record.write(&mut line);

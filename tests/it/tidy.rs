@@ -133,7 +133,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("provider", &["wire"]),
     ("simulator", &["wire", "usage"]),
     ("upstream", &["provider", "wire", "simulator"]),
-    ("routing", &["upstream"]),
+    ("routing", &["upstream", "usage"]),
     // The models that a tenant may use are patterns, and those are routing's.
     ("tenant", &["limits", "usage", "stream", "routing"]),
     // The model list names the simulator's own models.
@@ -142,8 +142,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("server", &["gateway", "upstream"]),
     // A port of its own, over the same listener.
     ("admin", &["server"]),
-    ("config", &["tenant", "routing", "upstream", "provider", "limits", "wire"]),
-    ("cli", &["config", "limits", "provider", "simulator", "tenant"]),
+    ("config", &["tenant", "routing", "upstream", "provider", "limits", "usage", "wire"]),
+    ("cli", &["config", "limits", "provider", "simulator", "tenant", "usage"]),
 ];
 
 /// These put the parts together, and know all.

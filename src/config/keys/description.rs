@@ -3,7 +3,7 @@
 //! A key that is added here is checked, defaulted and in the schema; [`super::super::raw`] and [`super::super::resolve`] give it
 //! a meaning. A key of a later version is named with `later`, so that it is refused in its own words.
 
-use super::Kind::{Address, Path, Template, Text, TextOr, Url, Variable, Word};
+use super::Kind::{Address, Factor, HeaderName, Map, Path, Price, Template, Text, TextOr, Url, Variable, Word};
 use super::Kind::{
     Day, Digest, Duration, Flag, Headers, List, Named, Number, OneOf, Pattern, Rate, Size, Table, Tables,
 };
@@ -50,12 +50,17 @@ pub(in crate::config) static ROOT: &[Key] = &[
     optional("tenants", Named(TENANT), "", "Who may call: who is billed and limited."),
     optional("upstreams", Named(UPSTREAM), "", "Where calls go: servers that answer them."),
     optional("routes", Tables(ROUTE), "", "Which model name goes to which upstream."),
+    optional(
+        "prices",
+        Named(PRICES),
+        "",
+        "What calls cost, in US dollars, by the deployment's model name; under \"upstream/model\" for one upstream alone. * stands for any text; the most specific name wins.",
+    ),
     table("records", RECORDS, "Usage records: one JSON line per call, never any content."),
     table("metrics", METRICS, "Prometheus metrics, shown on the admin port."),
     table("log", LOG, "What Tollgate says about itself, on standard error."),
     later("issuers"),
     later("limits"),
-    later("prices"),
     later("traces"),
 ];
 
@@ -144,13 +149,23 @@ static PLAN: &[Key] = &[
         "What a call reserves for its output: its whole cap, or what this tenant's calls were seen to need.",
     ),
     default("shadow", Flag, "false", "Decides, counts and logs, but never refuses."),
+    optional(
+        "max_output_tokens",
+        Number { least: 1 },
+        "8192",
+        "The most output tokens that a call may ask for; more is refused. Reserved when a call names no cap.",
+    ),
+    default("clamp", Flag, "false", "Lowers a cap above max_output_tokens to it, and puts it in where none is named."),
+    optional("max_choices", Number { least: 1 }, "4", "The most answers that a call may ask for: n, best_of."),
+    optional(
+        "service_tiers",
+        List(&Text, Single::Allowed),
+        "[\"default\", \"flex\"]",
+        "The service tiers that a call may ask for; a call that names none always may.",
+    ),
     later("input_tokens"),
     later("output_tokens"),
     later("budget"),
-    later("max_output_tokens"),
-    later("clamp"),
-    later("max_choices"),
-    later("service_tiers"),
     later("priority"),
     later("models"),
 ];
@@ -302,6 +317,31 @@ static TARGET: &[Key] = &[
     ),
 ];
 
+static PRICES: &[Key] = &[
+    optional("input", Price, "0.25", "USD per million tokens read."),
+    optional(
+        "cached_input",
+        Price,
+        "0.025",
+        "USD per million input tokens from the upstream's cache; absent: as input.",
+    ),
+    optional("cache_write", Price, "0.3125", "USD per million input tokens written into its cache; absent: as input."),
+    optional("output", Price, "2.00", "USD per million tokens written; reasoning is output."),
+    optional("audio_input", Price, "10.00", "USD per million input tokens of sound; absent: as input."),
+    optional("audio_output", Price, "20.00", "USD per million output tokens of sound; absent: as output."),
+    optional("image_input", Price, "8.00", "USD per million input tokens of images; absent: as input."),
+    optional("image_output", Price, "32.00", "USD per million output tokens of images; absent: as output."),
+    optional("per_request", Price, "0.001", "USD per call."),
+    optional("per_second", Price, "0.0001", "USD per second of sound, where the answer is counted in seconds."),
+    optional("per_image", Price, "0.04", "USD per image made."),
+    optional(
+        "tiers",
+        Map(&Factor),
+        "{ flex = 0.5, priority = 2.0 }",
+        "What all of it is multiplied by when the answer names this service tier; other tiers: by 1.",
+    ),
+];
+
 static RECORDS: &[Key] = &[
     default(
         "to",
@@ -309,9 +349,17 @@ static RECORDS: &[Key] = &[
         "\"stdout\"",
         "Where they are written: \"stdout\", a file, or a list of these.",
     ),
-    later("tag"),
+    optional(
+        "tag",
+        OneOf(TAG),
+        "{ header = \"x-team\" }",
+        "Text of the client's own that goes into the record, never into a label of a metric.",
+    ),
     later("spool"),
 ];
+
+static TAG: &[Key] =
+    &[optional("header", HeaderName, "\"x-team\"", "The request's header that holds it; at most 128 bytes.")];
 
 static SINK: Words = Words { built: &["stdout"], later: &[], or: " or { file = \"usage.jsonl\" }" };
 static SINKS: &[Key] = &[

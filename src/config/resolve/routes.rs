@@ -11,12 +11,14 @@ use super::super::fault::{Complaint, shown};
 use super::super::raw;
 use super::upstreams::{Made, Upstreams};
 use super::{Resolver, no_such};
+use crate::routing::prices::PriceTable;
 use crate::routing::{Deployment, Pattern, Route, RouteTable};
 use crate::upstream::Upstream;
 
 pub(super) fn resolve(
     written: &[Spanned<raw::Route>],
     upstreams: &Upstreams,
+    prices: &Arc<PriceTable>,
     resolver: &mut Resolver<'_, '_>,
 ) -> RouteTable {
     if written.is_empty() && !resolver.faults.was_dropped("routes") {
@@ -28,13 +30,14 @@ pub(super) fn resolve(
         );
     }
     let mut seen = HashMap::new();
-    let routes = written.iter().filter_map(|route| one(route.get_ref(), upstreams, &mut seen, resolver));
+    let routes = written.iter().filter_map(|route| one(route.get_ref(), upstreams, prices, &mut seen, resolver));
     RouteTable::new(routes.map(Arc::new).collect())
 }
 
 fn one<'w>(
     written: &'w raw::Route,
     upstreams: &Upstreams,
+    prices: &Arc<PriceTable>,
     seen: &mut HashMap<&'w str, usize>,
     resolver: &mut Resolver<'_, '_>,
 ) -> Option<Route> {
@@ -54,7 +57,13 @@ fn one<'w>(
     }
     let deployment = deployment(&written.to, upstreams, resolver)?;
     let models: Vec<Pattern> = written.models.iter().map(|text| Pattern::new(text.get_ref())).collect();
-    Some(Route { models, deployment, max_output_tokens: written.max_output_tokens.0, enforce_cap: written.enforce_cap })
+    Some(Route {
+        models,
+        deployment,
+        max_output_tokens: written.max_output_tokens.0,
+        enforce_cap: written.enforce_cap,
+        prices: Arc::clone(prices),
+    })
 }
 
 /// The one deployment of a route.

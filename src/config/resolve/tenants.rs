@@ -10,6 +10,7 @@ use super::super::{KeySpec, TenantSpec, raw};
 use super::{Resolver, no_such};
 use crate::limits::{PlanLimits, Quota, ReserveOutput};
 use crate::routing::{Pattern, RouteTable};
+use crate::tenant::policy::{Excess, Policy};
 
 /// The least burst of a token limit. A call is too large for ever where its body's bytes / 16 exceed the burst (3-limits.md),
 /// and the smallest chat call, `{"model":"m","messages":[{"role":"user","content":"a"}]}`, has 54 bytes.
@@ -26,8 +27,11 @@ pub(super) fn resolve(
         let complaint = Complaint::new("no tenant: nobody could call", "at least one table [tenants.NAME]");
         resolver.faults.add(&(0..0), complaint.hint("[tenants.demo] with plan = \"demo\""));
     }
-    let plans: HashMap<&str, PlanLimits> =
-        plans.iter().map(|(name, plan)| (name.get_ref().as_str(), limits(name.get_ref(), plan, resolver))).collect();
+    let one = |(name, plan)| -> (&str, (PlanLimits, Arc<Policy>)) {
+        let (name, plan): (&serde_spanned::Spanned<String>, &raw::Plan) = (name, plan);
+        (name.get_ref().as_str(), (limits(name.get_ref(), plan, resolver), Arc::new(policy(plan))))
+    };
+    let plans: HashMap<&str, (PlanLimits, Arc<Policy>)> = plans.iter().map(one).collect();
     let mut seen = HashMap::new();
     tenants
         .iter()
@@ -35,7 +39,7 @@ pub(super) fn resolve(
             let name = super::name(name.get_ref());
             let keys = keys(&name, &tenant.keys, &mut seen, resolver);
             let plan = tenant.plan.as_ref()?;
-            let Some(limits) = plans.get(plan.get_ref().as_str()) else {
+            let Some((limits, policy)) = plans.get(plan.get_ref().as_str()) else {
                 if !resolver.faults.was_dropped(&format!("plans.{}", plan.get_ref())) {
                     let mut known: Vec<&str> = plans.keys().copied().collect();
                     known.sort_unstable();
@@ -44,7 +48,14 @@ pub(super) fn resolve(
                 return None;
             };
             let models = tenant.models.as_ref().map(|all| all.iter().map(|text| Pattern::new(text)).collect());
-            Some(TenantSpec { name, plan: super::name(plan.get_ref()), limits: limits.clone(), keys, models })
+            Some(TenantSpec {
+                name,
+                plan: super::name(plan.get_ref()),
+                limits: limits.clone(),
+                policy: Arc::clone(policy),
+                keys,
+                models,
+            })
         })
         .collect()
 }
@@ -73,6 +84,16 @@ fn limits(name: &str, plan: &raw::Plan, resolver: &mut Resolver<'_, '_>) -> Plan
             raw::ReserveOutput::Cap => ReserveOutput::Cap,
         },
         shadow: plan.shadow,
+    }
+}
+
+fn policy(plan: &raw::Plan) -> Policy {
+    let tiers = |tiers: &Vec<String>| tiers.iter().map(|tier| tier.as_str().into()).collect();
+    Policy {
+        max_output_tokens: plan.max_output_tokens.map(|most| most.0),
+        excess: if plan.clamp { Excess::Clamped } else { Excess::Refused },
+        max_choices: plan.max_choices.map(|most| most.0),
+        service_tiers: plan.service_tiers.as_ref().map(tiers),
     }
 }
 
@@ -147,8 +168,12 @@ pub(super) fn notices(
         if !tenants.iter().any(|tenant| *tenant.plan == **name) {
             notices.push(format!("plan {name}: no tenant has it"));
         }
+        if plan.clamp && plan.max_output_tokens.is_none() {
+            notices.push(format!("plan {name}: `clamp` has no effect without `max_output_tokens`"));
+        }
         let burst = plan.tokens.iter().map(|rate| rate.get_ref().0.burst).min();
-        let cap = routes.iter().map(|(_, route)| route.max_output_tokens).max();
+        let of_routes = routes.iter().map(|(_, route)| route.max_output_tokens).max();
+        let cap = plan.max_output_tokens.map(|most| most.0).or(of_routes);
         if let (raw::ReserveOutput::Cap, Some(burst), Some(cap)) = (plan.reserve_output, burst, cap)
             && cap >= burst
         {

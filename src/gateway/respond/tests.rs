@@ -83,6 +83,7 @@ fn case(error: &GatewayError) -> &'static str {
             FaultCode::InvalidForm => "a form that is not made as RFC 7578 says, or that could be read in two ways",
         },
         GatewayError::KeptState { .. } => "a parameter that asks for kept state",
+        GatewayError::NotInPlan { .. } => "a parameter that asks for more than the plan allows",
         GatewayError::ModelNotFound { .. } => "a model that is not routed, or not this tenant's",
         GatewayError::Limit { refusal, .. } => match (refusal.kind, refusal.why) {
             (Kind::Requests, _) => "the request limit",
@@ -155,6 +156,7 @@ fn every_error() -> Vec<GatewayError> {
         fault(FaultCode::MissingRequiredParameter, Some("model"), "(what is missing)"),
         fault(FaultCode::InvalidForm, None, "(what is wrong with the form)"),
         GatewayError::KeptState { param: "background" },
+        GatewayError::NotInPlan { param: "max_tokens", asked: "9000".to_owned(), bound: "at most 8192".to_owned() },
         GatewayError::ModelNotFound { model: "gpt-9".to_owned() },
         refusal(Kind::Requests, Why::Exhausted, Some(wait)),
         refusal(Kind::Requests, Why::Exhausted, Some(long)),

@@ -22,13 +22,14 @@ fn record() -> UsageRecord<'static> {
         output_tokens: Some(7),
         reasoning_tokens: Some(0),
         usage_source: Some(Source::Reported),
-        cost_usd: Some(0.000_125),
+        cost_usd: Usd::parse("0.000125"),
         price_version: Some("2026-11"),
         first_byte_ms: Some(12),
         duration_ms: 340,
         overhead_us: Some(45),
         bytes_in: 214,
         bytes_out: 1644,
+        tag: None,
     }
 }
 
@@ -62,7 +63,7 @@ fn what_is_not_known_is_null() {
         status: None,
         input_tokens: None,
         usage_source: None,
-        cost_usd: Some(f64::NAN),
+        cost_usd: None,
         ..record()
     };
     let json: serde_json::Value = serde_json::from_str(&line(&refused)).unwrap();
@@ -80,6 +81,14 @@ fn names_from_outside_cannot_break_the_line() {
     assert_eq!(line.matches('\n').count(), 1);
     let json: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((json["model"].as_str(), json["tenant"].as_str()), (Some(hostile), Some("acme")));
+}
+
+#[test]
+fn a_cost_has_all_its_digits_and_a_tag_stands_last() {
+    let cost_usd = Usd::parse("0.000000000000000000000001");
+    let line = line(&UsageRecord { cost_usd, tag: Some("a\"b"), ..record() });
+    assert!(line.contains(r#""cost_usd":0.000000000000000000000001,"#), "{line}");
+    assert!(line.ends_with("\"bytes_out\":1644,\"tag\":\"a\\\"b\"}\n"), "{line}");
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub(super) enum Field {
     PreviousResponseId,
     Conversation,
     Background,
+    ServiceTier,
     /// `stream_format` of speech.
     StreamFormat,
     /// Anything else.
@@ -78,12 +79,12 @@ impl Field {
             "previous_response_id" => Field::PreviousResponseId,
             "conversation" => Field::Conversation,
             "background" => Field::Background,
+            "service_tier" => Field::ServiceTier,
             "query" | "documents" | "questions" => Field::Counted(Scope::Content),
             "messages" | "input" | "prompt" => Field::Counted(Scope::Content),
             "tools" | "functions" | "response_format" | "text" => Field::Counted(Scope::Schema),
             "user"
             | "metadata"
-            | "service_tier"
             | "safety_identifier"
             | "prompt_cache_key"
             | "prompt_cache_retention"

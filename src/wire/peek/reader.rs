@@ -29,6 +29,8 @@ pub(super) struct Reader<'a> {
     stream_options: StreamOptions,
     caps: Caps,
     choices: u64,
+    choices_key: &'static str,
+    service_tier: Option<Box<str>>,
     prompts: u64,
     state: State,
     /// Whether speech is asked for as events.
@@ -50,6 +52,8 @@ impl<'a> Reader<'a> {
             stream_options: StreamOptions::Absent,
             caps: Caps::default(),
             choices: 1,
+            choices_key: "n",
+            service_tier: None,
             prompts: 1,
             state: State::default(),
             events: false,
@@ -103,7 +107,11 @@ impl<'a> Reader<'a> {
             Field::StreamOptions => self.stream_options = self.read_stream_options(rules)?,
             Field::Choices(name) => {
                 let (number, _) = self.number(name)?;
-                self.choices = self.choices.max(number.unwrap_or(1));
+                let choices = number.unwrap_or(1);
+                if choices > self.choices || choices == self.choices && *name == "n" {
+                    self.choices = choices;
+                    self.choices_key = name;
+                }
             }
             Field::MaxTokens => self.caps.max_tokens = Some(self.cap("max_tokens")?),
             Field::MaxCompletionTokens => self.caps.max_completion_tokens = Some(self.cap("max_completion_tokens")?),
@@ -118,6 +126,7 @@ impl<'a> Reader<'a> {
             }
             Field::PreviousResponseId => self.state.previous_response_id = self.silent()? != Some(b'n'),
             Field::Conversation => self.state.conversation = self.silent()? != Some(b'n'),
+            Field::ServiceTier => self.service_tier = self.read_service_tier()?,
             Field::Background => self.state.background = !matches!(self.silent()?, Some(b'n' | b'f')),
             Field::StreamFormat => self.events = self.stream_format()?,
             Field::Counted(scope) => pass(&mut self.cursor, *scope, 1, &mut self.tally)?,
@@ -177,6 +186,27 @@ impl<'a> Reader<'a> {
             return Err(BodyFault::new(FaultCode::InvalidValue, message).about("model"));
         }
         Ok((Some(name), start..self.cursor.at()))
+    }
+
+    /// The name of a tier, or null for `None`. Which names there are is the upstream's business, so any short one is read.
+    fn read_service_tier(&mut self) -> Result<Option<Box<str>>, BodyFault> {
+        const LONGEST: usize = 64;
+        const MUST: &str = "a string of at most 64 bytes, or null";
+        let first = self.cursor.next_token();
+        let start = self.cursor.at();
+        if first == Some(b'n') {
+            self.cursor.literal("null")?;
+            return Ok(None);
+        }
+        if first != Some(b'"') {
+            return Err(self.mistyped("service_tier", MUST));
+        }
+        let text = self.cursor.string()?;
+        if text.decoded > LONGEST {
+            return Err(BodyFault::value("service_tier", start, MUST));
+        }
+        let raw = std::str::from_utf8(text.raw).map_err(|e| BodyFault::encoding(start + 1 + e.valid_up_to()))?;
+        Ok(Some(if text.escaped() { Unescaped::new(raw).collect() } else { raw.into() }))
     }
 
     /// True, false, or null for `None`.
@@ -314,6 +344,8 @@ impl<'a> Reader<'a> {
             output_cap,
             caps: self.caps,
             choices: self.choices,
+            choices_key: self.choices_key,
+            service_tier: self.service_tier,
             prompts: self.prompts,
             text_bytes: self.tally.text_bytes,
             attachments: self.tally.attachments,

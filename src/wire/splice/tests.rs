@@ -105,6 +105,23 @@ proptest! {
     }
 
     #[test]
+    fn lowered_caps_are_at_most_that_and_nothing_else_changes(text in body(), most in 1u64..1 << 53) {
+        let body = Bytes::from(text);
+        let Ok(before) = peek(Endpoint::ChatCompletions, &body, Rules::default()) else { return Ok(()) };
+        let mut edits: SmallVec<[Edit; 4]> = lower_caps(&before, most).collect();
+        let lowered = joined(&splice(&body, &mut edits));
+        let mut expected: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        for name in CAPS {
+            if expected.get(name).and_then(serde_json::Value::as_u64).is_some_and(|cap| cap > most) {
+                expected[name] = most.into();
+            }
+        }
+        prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&lowered).unwrap(), expected);
+        let after = read(Endpoint::ChatCompletions, &lowered);
+        prop_assert_eq!(after.output_cap, before.output_cap.map(|cap| cap.min(most)));
+    }
+
+    #[test]
     fn any_edits_that_do_not_overlap_leave_all_other_bytes(
         length in 0usize..40_000,
         mut cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 8),

@@ -26,6 +26,39 @@ fn spans_are_those_of_the_values() {
 }
 
 #[test]
+fn the_larger_number_of_choices_counts_with_its_name() {
+    for (members, choices, key) in [
+        (r#""x":1"#, 1, "n"),
+        (r#""n":3"#, 3, "n"),
+        (r#""best_of":3"#, 3, "best_of"),
+        (r#""best_of":3,"n":3"#, 3, "n"),
+        (r#""n":2,"best_of":3"#, 3, "best_of"),
+        (r#""best_of":1,"n":null"#, 1, "n"),
+    ] {
+        let read = with(members).unwrap();
+        assert_eq!((read.choices, read.choices_key), (choices, key), "{members}");
+    }
+}
+
+#[test]
+fn a_service_tier_is_read_decoded_whatever_it_is_called() {
+    for (value, tier) in [
+        ("\"flex\"", Some("flex")),
+        ("\"fl\\u0065x\"", Some("flex")),
+        ("\"\"", Some("")),
+        ("null", None),
+    ] {
+        let read = with(&format!(r#""service_tier":{value}"#)).unwrap();
+        assert_eq!(read.service_tier.as_deref(), tier, "{value}");
+    }
+    assert_eq!(with(r#""x":1"#).unwrap().service_tier, None);
+    for wrong in ["5", "[]", "true", &format!("\"{}\"", "x".repeat(65))] {
+        let fault = with(&format!(r#""service_tier":{wrong}"#)).unwrap_err();
+        assert_eq!((fault.code, fault.param.as_deref()), (FaultCode::InvalidValue, Some("service_tier")), "{wrong}");
+    }
+}
+
+#[test]
 fn stream_options_may_be_absent_null_or_empty() {
     assert_eq!(with(r#""x":1"#).unwrap().stream_options, StreamOptions::Absent);
     assert!(matches!(with(r#""stream_options":null"#).unwrap().stream_options, StreamOptions::Null { .. }));
