@@ -122,7 +122,7 @@ impl Form {
             let frame = rest.check(frame)?;
             whole = rest.is_whole(frame.as_ref())?;
             if let Some(data) = frame {
-                pieces.push(data, None, bounds.spool.saturating_mul(2));
+                pieces.push(data, None, bounds.spool.saturating_add(READ_ON as usize));
             }
         }
         let head = rest.reader.head().clone();
