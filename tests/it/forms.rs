@@ -729,3 +729,20 @@ async fn an_upload_of_200_mib_takes_less_than_4_mib_of_memory() {
     println!("peak memory after 1 MiB: {} KiB, after 200 MiB: {} KiB", peaks[0], peaks[1]);
     assert!(grown < 4 * 1024, "{grown} KiB more for 200 MiB than for 1 MiB");
 }
+
+#[tokio::test]
+async fn a_length_beside_chunks_is_never_the_upstreams() {
+    let mut sink = Sink::answering(None, whole_answer(200, ANSWER)).await;
+    let gateway = sink.gateway("").await;
+    let body = form(&[field("model", "whisper-1"), file(200_000)]);
+    let chunks: Vec<u8> = body.chunks(40_000).flat_map(chunk).chain(*b"0\r\n\r\n").collect();
+    for framing in
+        ["transfer-encoding: chunked\r\ncontent-length: 900", "content-length: 900\r\ntransfer-encoding: chunked"]
+    {
+        let answer = call(&gateway, &[head(PATH, framing), chunks.clone()].concat()).await;
+        assert_eq!(answer.status(), 200);
+        let seen = sink.next().await;
+        assert!(seen.whole && seen.head.is_chunked() && seen.head.content_length().is_none(), "{seen:?}");
+        assert_eq!((seen.length, seen.digest), (body.len() as u64, crc32fast::hash(&body)));
+    }
+}

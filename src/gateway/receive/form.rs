@@ -172,6 +172,11 @@ impl Rest {
         if self.arrived > self.limit {
             return Err(UploadFault::Receive(ReceiveError::UploadTooLarge { limit: self.limit }));
         }
+        if self.promised.is_some_and(|promised| self.arrived > promised) {
+            // The server keeps to the length; what it let through would be cut upstream.
+            let why = "it is longer than its Content-Length".to_owned();
+            return Err(UploadFault::Receive(ReceiveError::Malformed(why)));
+        }
         self.reader.feed(&data).map_err(UploadFault::Body)?;
         Ok(Some(data))
     }
