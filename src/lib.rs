@@ -36,7 +36,7 @@
 //! | [`server`] | takes connections, refuses what two readers could understand in two ways, keeps time |
 //! | [`gateway`] | ★ the stages above; the only place that knows them all |
 //! | [`tenant`] | who may call, with which key, for which models, within which limits |
-//! | [`wire`] | the client's dialect: paths, the strict reading of JSON, the few spans that may be changed |
+//! | [`wire`] | the client's dialect: paths, the strict reading of JSON and of forms, the few spans that may be changed |
 //! | [`limits`] | admits or refuses, and settles what a call really took |
 //! | [`routing`] | finds the deployment for a model's name |
 //! | [`upstream`] | carries a shaped request to the server that does the work, and its answer back |

@@ -9,7 +9,8 @@
 //! and `prompt` of Responses, images, sounds and files are counted apart: strings under `image_url`, `video_url`, `audio_url`,
 //! `input_audio` (or in the `url` and `data` of objects there), `file_data`, `file_id`, `file_url`, data URLs under `url`, and
 //! long base64 under `data` and `result`. A string under any other key is text, whatever it looks like, so that nobody can
-//! pass a long prompt as an image.
+//! pass a long prompt as an image. So it is in `query`, `documents` and `questions` too. In images, `image`, `images` and `mask` are
+//! attachments where they hold data URLs or long base64, and options of the picture are no text; in speech, `voice` is none.
 
 mod cursor;
 mod fault;

@@ -405,6 +405,53 @@ async fn a_client_that_leaves_in_the_middle_pays_nothing_and_the_upstream_never_
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_in_the_middle_pays_nothing_either() {
+    let mut sink = Sink::answering(None, whole_answer(200, ANSWER)).await;
+    let gateway = sink.gateway("").await;
+    let body = form(&[field("model", "whisper-1"), file(4 << 20)]);
+    let client = Http2Client::connect(gateway.address()).await;
+    let (pieces, open) = ClientBody::open();
+    let answer = tokio::spawn(client.post_as(TYPE, PATH, open));
+    pieces.send(body[..2 << 20].to_vec().into()).unwrap();
+    sink.has_read(2 << 20).await;
+    answer.abort();
+    client.probe().await;
+    assert!(!sink.next().await.whole);
+    cost_nothing(&gateway, "client_gone").await;
+    drop(pieces);
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_off_in_the_middle_of_an_upload_has_not_worked_for_it() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = upstream.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut tcp, _) = upstream.accept().await.unwrap();
+        swallow(&mut tcp, Some(1_000), &watch::Sender::new(0)).await;
+    });
+    let mock = MockUpstream::start().await;
+    let gateway = TestGateway::start(&standard(&mock).replace(&mock.address.to_string(), &address.to_string()));
+    let request = with_length(PATH, &form(&[field("model", "whisper-1"), file(32 << 20)]));
+    let (mut reading, mut writing) = TcpStream::connect(gateway.address()).await.unwrap().into_split();
+    let upload = tokio::spawn(async move {
+        let _ = writing.write_all(&request).await;
+        writing
+    });
+    let mut answer = Vec::new();
+    within("the answer", async {
+        while Head::parse(&answer).is_none() {
+            assert!(reading.read_buf(&mut answer).await.unwrap() > 0);
+        }
+    })
+    .await;
+    let head = Head::parse(&answer).unwrap();
+    assert_eq!((head.status(), head.get("x-tollgate-error")), (502, Some("upstream_protocol")));
+    let record = cost_nothing(&gateway, "upstream_error").await;
+    assert_eq!(record["attempts"], 1, "{record}");
+    upload.abort();
+}
+
+#[tokio::test]
 async fn a_client_that_stops_in_the_middle_is_told_so_and_not_the_upstream_blamed() {
     let mut sink = Sink::answering(None, whole_answer(200, ANSWER)).await;
     let mock = MockUpstream::start().await;
@@ -681,4 +728,21 @@ async fn an_upload_of_200_mib_takes_less_than_4_mib_of_memory() {
     let grown = peaks[1] - peaks[0];
     println!("peak memory after 1 MiB: {} KiB, after 200 MiB: {} KiB", peaks[0], peaks[1]);
     assert!(grown < 4 * 1024, "{grown} KiB more for 200 MiB than for 1 MiB");
+}
+
+#[tokio::test]
+async fn a_length_beside_chunks_is_never_the_upstreams() {
+    let mut sink = Sink::answering(None, whole_answer(200, ANSWER)).await;
+    let gateway = sink.gateway("").await;
+    let body = form(&[field("model", "whisper-1"), file(200_000)]);
+    let chunks: Vec<u8> = body.chunks(40_000).flat_map(chunk).chain(*b"0\r\n\r\n").collect();
+    for framing in
+        ["transfer-encoding: chunked\r\ncontent-length: 900", "content-length: 900\r\ntransfer-encoding: chunked"]
+    {
+        let answer = call(&gateway, &[head(PATH, framing), chunks.clone()].concat()).await;
+        assert_eq!(answer.status(), 200);
+        let seen = sink.next().await;
+        assert!(seen.whole && seen.head.is_chunked() && seen.head.content_length().is_none(), "{seen:?}");
+        assert_eq!((seen.length, seen.digest), (body.len() as u64, crc32fast::hash(&body)));
+    }
 }

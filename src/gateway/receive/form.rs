@@ -122,7 +122,7 @@ impl Form {
             let frame = rest.check(frame)?;
             whole = rest.is_whole(frame.as_ref())?;
             if let Some(data) = frame {
-                pieces.push(data, None, bounds.spool.saturating_mul(2));
+                pieces.push(data, None, bounds.spool.saturating_add(READ_ON as usize));
             }
         }
         let head = rest.reader.head().clone();
@@ -171,6 +171,11 @@ impl Rest {
         self.arrived = self.arrived.saturating_add(data.len() as u64);
         if self.arrived > self.limit {
             return Err(UploadFault::Receive(ReceiveError::UploadTooLarge { limit: self.limit }));
+        }
+        if self.promised.is_some_and(|promised| self.arrived > promised) {
+            // The server keeps to the length; what it let through would be cut upstream.
+            let why = "it is longer than its Content-Length".to_owned();
+            return Err(UploadFault::Receive(ReceiveError::Malformed(why)));
         }
         self.reader.feed(&data).map_err(UploadFault::Body)?;
         Ok(Some(data))

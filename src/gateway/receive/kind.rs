@@ -3,7 +3,7 @@
 //! Must not read the body.
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 
 use crate::gateway::decode::Coding;
 use crate::gateway::error::{EncodingFault, GatewayError, ReceiveError};
@@ -19,9 +19,12 @@ pub enum Kind {
     Form(Boundary),
 }
 
-/// The length that a request promises, if it promises one.
+/// The length that a request promises, if it promises one. Beside chunks a length means nothing (RFC 9112 6.3).
 #[must_use]
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
@@ -174,5 +177,7 @@ mod tests {
         assert_eq!(promised_text(&headers), Some(200 << 20));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("Multipart/Form-Data; boundary=x"));
         assert_eq!((promised_text(&headers), content_length(&headers)), (None, Some(200 << 20)));
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        assert_eq!(content_length(&headers), None);
     }
 }

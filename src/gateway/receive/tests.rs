@@ -197,6 +197,14 @@ async fn the_last_byte_of_a_form_that_is_not_whole_is_never_handed_on() {
 }
 
 #[tokio::test]
+async fn a_form_that_is_longer_than_it_promised_is_refused() {
+    let text = form(&[MODEL, &file(100_000)]);
+    let (body, ..) = sent(begin(&text, 1_000, Some(text.len() - 500)).await.unwrap(), None).await;
+    assert_eq!(body, Err(Broken));
+    assert!(begin(&text, 1_000, Some(500)).await.is_err());
+}
+
+#[tokio::test]
 async fn a_client_that_fails_on_its_way_is_why_the_upload_broke() {
     for error in [ReceiveError::Gone, ReceiveError::TimedOut] {
         let mut body = frames(form(&[MODEL, &file(100_000)]).as_bytes(), 1_000);
