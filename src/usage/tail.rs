@@ -60,7 +60,8 @@ fn tier_at_the_root(body: &[u8], key: usize) -> Option<Option<Tier>> {
     let behind = key + TIER.needle().len();
     let colon = skip_space(body, behind);
     let value = skip_space(body, colon + 1);
-    if body.get(colon) != Some(&b':') || !ends_with_the_root(body.get(value..)?) || TIER.find(&body[behind..]).is_some() {
+    if body.get(colon) != Some(&b':') || !ends_with_the_root(body.get(value..)?) || TIER.find(&body[behind..]).is_some()
+    {
         return None;
     }
     if body.get(value) != Some(&b'"') {

@@ -42,12 +42,9 @@ fn the_larger_number_of_choices_counts_with_its_name() {
 
 #[test]
 fn a_service_tier_is_read_decoded_whatever_it_is_called() {
-    for (value, tier) in [
-        ("\"flex\"", Some("flex")),
-        ("\"fl\\u0065x\"", Some("flex")),
-        ("\"\"", Some("")),
-        ("null", None),
-    ] {
+    for (value, tier) in
+        [("\"flex\"", Some("flex")), ("\"fl\\u0065x\"", Some("flex")), ("\"\"", Some("")), ("null", None)]
+    {
         let read = with(&format!(r#""service_tier":{value}"#)).unwrap();
         assert_eq!(read.service_tier.as_deref(), tier, "{value}");
     }
