@@ -249,6 +249,7 @@ fn running(config: Config) -> Running {
         directory: Directory::new(config.tenants, config.anonymous.as_deref(), config.metrics.max_tenants, 0),
         routes: config.routes,
         upstreams: config.upstreams,
+        unknown_paths: config.unknown_paths,
         bounds: Bounds {
             body: config.server.max_body,
             upload: config.server.max_upload,

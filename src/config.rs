@@ -43,6 +43,8 @@ const LARGEST_FILE: u64 = 64 << 20;
 pub struct Config {
     /// The public port.
     pub server: ServerConfig,
+    /// Where calls go whose path is not known; `None`: they are refused.
+    pub unknown_paths: Option<Arc<Upstream>>,
     /// The admin port.
     pub admin: AdminConfig,
     /// Who may call, by name.
@@ -116,7 +118,7 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
 }
 
-/// Where an upstream's credential and extra roots come from.
+/// Where an upstream's credential and extra roots come from, and who may share what it keeps.
 #[derive(Clone, Debug)]
 pub struct UpstreamOrigin {
     /// The upstream's name.
@@ -125,6 +127,8 @@ pub struct UpstreamOrigin {
     pub credential: Option<SecretSource>,
     /// Certificate authorities trusted for it besides the platform's.
     pub ca: Option<CaFile>,
+    /// Whether several tenants may have their stateful home there.
+    pub shared_state: bool,
 }
 
 /// A PEM file with at least one certificate.

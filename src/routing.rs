@@ -75,11 +75,44 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// The name that the upstream is to be asked for.
+    #[must_use]
+    pub fn name_for(&self, asked: &str) -> String {
+        self.model.as_ref().map_or_else(|| asked.to_owned(), |model| model.replace("{model}", asked))
+    }
+
     /// The name that the upstream is to be asked for, if it differs from what the client wrote.
     #[must_use]
     pub fn renamed(&self, asked: &str) -> Option<String> {
         let name = self.model.as_ref()?.replace("{model}", asked);
         (name != asked).then_some(name)
+    }
+}
+
+/// What becomes of calls of Responses that create kept state, or read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StatePolicy {
+    /// Where there is one deployment, all goes there; among several, creators go as sent and readers are refused.
+    #[default]
+    Auto,
+    /// Both go to one upstream, their home.
+    Pass,
+    /// Nothing is kept: `store` is sent as false, and readers are refused.
+    Strip,
+    /// Both are refused.
+    Refuse,
+}
+
+impl StatePolicy {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StatePolicy::Auto => "auto",
+            StatePolicy::Pass => "pass",
+            StatePolicy::Strip => "strip",
+            StatePolicy::Refuse => "refuse",
+        }
     }
 }
 
@@ -94,8 +127,20 @@ pub struct Route {
     pub max_output_tokens: u64,
     /// Whether that cap is also sent upstream.
     pub enforce_cap: bool,
+    /// What becomes of Responses that create or read kept state.
+    pub state: StatePolicy,
+    /// Where [`StatePolicy::Pass`] sends them for tenants without a home of their own; `None`: to the deployment.
+    pub stateful: Option<Arc<Upstream>>,
     /// What its deployments charge: the one table of the configuration.
     pub prices: Arc<PriceTable>,
+}
+
+impl Route {
+    /// Where its calls can go.
+    #[must_use]
+    pub fn deployments(&self) -> &[Deployment] {
+        std::slice::from_ref(&self.deployment)
+    }
 }
 
 /// A route, with the pattern that led to it.

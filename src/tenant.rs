@@ -36,6 +36,8 @@ pub struct Tenant {
     pub learned: LearnedTable,
     /// The models it may use; `None`: every one that is routed.
     pub models: Option<Vec<Pattern>>,
+    /// The upstream that keeps its state, by name; `None`: calls that need one are refused.
+    pub stateful: Option<Arc<str>>,
     meters: OnceLock<TenantMeters>,
 }
 

@@ -153,6 +153,7 @@ impl Rig {
             directory: Directory::new(config.tenants, None, config.metrics.max_tenants, 0),
             routes: config.routes,
             upstreams: config.upstreams,
+            unknown_paths: None,
             bounds: Bounds {
                 body: config.server.max_body,
                 upload: config.server.max_upload,

@@ -10,6 +10,7 @@ use crate::config::rate::{print_day, print_duration, print_number, print_rate, p
 use crate::config::{Config, Environment, RecordSink, TenantSpec, load, url};
 use crate::limits::{Quota, ReserveOutput};
 use crate::provider::Provider;
+use crate::routing::{Route, StatePolicy};
 use crate::tenant::policy::{Excess, Policy};
 
 /// Reads the file as `serve` would; prints what it means to `out`, or its faults to `err`.
@@ -43,7 +44,8 @@ fn describe(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         let model = route.deployment.model.as_ref().map(|model| format!(" as {model}")).unwrap_or_default();
         let sent = if route.enforce_cap { ", sent upstream" } else { "" };
         let (text, upstream) = (pattern.text(), &route.deployment.upstream.name);
-        writeln!(out, "  {text} -> {upstream}{model} (output cap {}{sent})", route.max_output_tokens)?;
+        let state = state(route);
+        writeln!(out, "  {text} -> {upstream}{model} (output cap {}{sent}{state})", route.max_output_tokens)?;
     }
     prices(config, out)?;
     let sinks: Vec<String> = config.records.iter().map(sink).collect();
@@ -69,6 +71,9 @@ fn ports(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  admin     http://{}/status", config.admin.listen)?;
     let body = print_size(u64::try_from(server.max_body).unwrap_or(u64::MAX));
     let form = print_size(server.max_upload);
+    if let Some(upstream) = &config.unknown_paths {
+        writeln!(out, "  unknown   paths go to {}", upstream.name)?;
+    }
     writeln!(out, "  at most   {} connections, bodies of {body}, forms of {form}", server.max_connections)?;
     let (delay, deadline) = (print_duration(server.drain_delay), print_duration(server.drain_deadline));
     writeln!(out, "  drain     {delay} still accepting, then at most {deadline}")?;
@@ -108,7 +113,21 @@ fn tenant(tenant: &TenantSpec, anonymous: bool, out: &mut dyn Write) -> io::Resu
         let models: Vec<&str> = models.iter().map(|model| &**model.text()).collect();
         writeln!(out, "    {:<11} {}", "models", models.join(", "))?;
     }
+    if let Some(home) = &tenant.stateful {
+        writeln!(out, "    {:<11} {home}", "state at")?;
+    }
     Ok(())
+}
+
+/// What becomes of kept state on a route, where that was said.
+fn state(route: &Route) -> String {
+    match (route.state, &route.stateful) {
+        (StatePolicy::Auto, _) => String::new(),
+        (StatePolicy::Pass, Some(home)) => format!(", state passed to {}", home.name),
+        (StatePolicy::Pass, None) => ", state passed".to_owned(),
+        (StatePolicy::Strip, _) => ", state stripped".to_owned(),
+        (StatePolicy::Refuse, _) => ", state refused".to_owned(),
+    }
 }
 
 /// What the plan lets calls ask for, where it bounds that at all.

@@ -50,6 +50,7 @@ pub(super) struct Server {
     pub(super) drain_delay: Span,
     pub(super) drain_deadline: Span,
     pub(super) lenient_keys: bool,
+    pub(super) unknown_paths: Option<Spanned<String>>,
     pub(super) timeouts: ServerTimeouts,
 }
 
@@ -95,6 +96,7 @@ pub(super) struct Tenant {
     #[serde(default)]
     pub(super) keys: Vec<Key>,
     pub(super) models: Option<Vec<String>>,
+    pub(super) stateful: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +120,7 @@ pub(super) struct Upstream {
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
     pub(super) ca: Option<Spanned<PathBuf>>,
+    pub(super) shared_state: bool,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -180,6 +183,17 @@ pub(super) struct Route {
     pub(super) to: Vec<Spanned<Target>>,
     pub(super) max_output_tokens: Whole,
     pub(super) enforce_cap: bool,
+    pub(super) state: State,
+    pub(super) stateful: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Auto,
+    Pass,
+    Strip,
+    Refuse,
 }
 
 #[derive(Deserialize)]

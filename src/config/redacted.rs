@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::rate::{print_day, print_duration, print_rate, print_size};
-use super::{Config, KeySpec, RecordSink, ServerConfig, TenantSpec, UpstreamOrigin};
+use super::{Config, KeySpec, RecordSink, TenantSpec, UpstreamOrigin};
 use crate::limits::{Quota, ReserveOutput};
 use crate::provider::Provider;
 use crate::routing::Route;
@@ -26,7 +26,7 @@ impl Config {
         let upstreams: Map<String, Value> =
             upstreams.map(|(u, origin)| (u.name.to_string(), upstream(u, origin))).collect();
         json!({
-            "server": server(&self.server, self.anonymous.as_deref()),
+            "server": server(self),
             "admin": { "listen": self.admin.listen.to_string() },
             "plans": plans,
             "tenants": tenants,
@@ -49,11 +49,12 @@ impl Config {
     }
 }
 
-fn server(server: &ServerConfig, anonymous: Option<&str>) -> Value {
+fn server(config: &Config) -> Value {
+    let server = &config.server;
     let timeouts = &server.timeouts;
     json!({
         "listen": server.listen.to_string(),
-        "anonymous": anonymous,
+        "anonymous": config.anonymous.as_deref(),
         "anonymous_anywhere": server.anonymous_anywhere,
         "max_body": print_size(u64::try_from(server.max_body).unwrap_or(u64::MAX)),
         "max_upload": print_size(server.max_upload),
@@ -62,6 +63,7 @@ fn server(server: &ServerConfig, anonymous: Option<&str>) -> Value {
         "drain_delay": print_duration(server.drain_delay),
         "drain_deadline": print_duration(server.drain_deadline),
         "lenient_keys": server.lenient_keys,
+        "unknown_paths": config.unknown_paths.as_ref().map_or("refuse", |upstream| &*upstream.name),
         "timeouts": {
             "hello": print_duration(timeouts.hello),
             "head": print_duration(timeouts.head),
@@ -117,6 +119,7 @@ fn tenant(tenant: &TenantSpec) -> Value {
         "plan": &*tenant.plan,
         "keys": tenant.keys.iter().map(key).collect::<Vec<_>>(),
         "models": models,
+        "stateful": tenant.stateful.as_deref(),
     })
 }
 
@@ -148,6 +151,7 @@ fn upstream(upstream: &Upstream, origin: &UpstreamOrigin) -> Value {
             "idle": print_duration(timeouts.idle),
             "total": print_duration(timeouts.total),
         },
+        "shared_state": origin.shared_state,
         "ca": origin.ca.as_ref().map(|ca| ca.path.display().to_string()),
     })
 }
@@ -164,6 +168,8 @@ fn route(pattern: &str, route: &Route) -> Value {
         "to": { "upstream": &*deployment.upstream.name, "model": deployment.model.as_deref() },
         "max_output_tokens": route.max_output_tokens,
         "enforce_cap": route.enforce_cap,
+        "state": route.state.as_str(),
+        "stateful": route.stateful.as_ref().map(|upstream| &*upstream.name),
     })
 }
 

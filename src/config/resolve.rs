@@ -4,6 +4,7 @@
 
 mod prices;
 mod routes;
+mod state;
 mod tenants;
 mod upstreams;
 
@@ -48,12 +49,16 @@ pub(super) fn resolve(
     let upstreams = upstreams::resolve(raw.upstreams, &mut resolver);
     let prices = prices::resolve(&raw.prices, &mut resolver);
     let routes = routes::resolve(&raw.routes, &upstreams, &prices, &mut resolver);
+    state::homes(&raw.tenants, &upstreams, &mut resolver);
+    let unknown_paths = state::unknown_paths(raw.server.unknown_paths.as_ref(), &upstreams, &mut resolver);
     tenants::notices(&tenants, anonymous.as_deref(), &raw.plans, &routes, &mut resolver.notices);
-    upstreams::notices(&upstreams, &routes, &mut resolver.notices);
+    state::notices(&raw.routes, &mut resolver.notices);
+    upstreams::notices(&upstreams, &routes, &tenants, unknown_paths.as_ref(), &mut resolver.notices);
     prices::notices(&prices, &routes, &mut resolver.notices);
     let (upstreams, origins) = upstreams.ready();
     Some(Config {
         server: server(raw.server),
+        unknown_paths,
         admin: AdminConfig { listen: raw.admin.listen.into_inner() },
         tenants,
         anonymous,

@@ -27,11 +27,13 @@ impl Config {
         let counts = plans.iter().map(|(_, limits)| *limits);
         let limits = if shared { counts.sum() } else { counts.max().unwrap_or(0) };
         let inference = Endpoint::ALL.into_iter().filter(|endpoint| endpoint.class() == Class::Inference);
+        let by_path = self.unknown_paths.is_some() || self.tenants.iter().any(|tenant| tenant.stateful.is_some());
         Extent {
             tenants: count(self.tenants.len()),
             max_tenants: count(self.metrics.max_tenants),
             patterns: count(self.routes.iter().count()),
-            endpoints: count(inference.count()),
+            // Calls that go by their path count as one endpoint more.
+            endpoints: count(inference.count() + usize::from(by_path)),
             upstreams: count(self.upstreams.len()),
             limits: count(limits),
         }

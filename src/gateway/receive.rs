@@ -5,6 +5,7 @@
 mod form;
 mod kind;
 mod pieces;
+mod unread;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,10 +15,12 @@ use http_body_util::BodyExt;
 use super::decode::{Coding, DecodeError, Decoder};
 use super::error::{GatewayError, ReceiveError};
 use crate::wire::endpoint::Endpoint;
-use crate::wire::peek::{Peek, Rules, peek};
+use crate::wire::peek::{Peek, Rules, peek_named};
 use pieces::Pieces;
 
 pub use form::{Form, Upload, UploadFault};
+pub use unread::unread;
+
 pub use kind::{Kind, content_length, kind, promised_text};
 
 /// How large bodies may be, in bytes.
@@ -60,7 +63,7 @@ pub struct Inbound {
     pub peek: Peek,
 }
 
-/// Reads JSON to its end, a form to where it can be routed.
+/// Reads JSON to its end, a form to where it can be routed; that is sooner where the path `named` its model.
 ///
 /// # Errors
 /// 400, 408, 413 as [`ReceiveError`] says; 400 for a form that is not understood.
@@ -70,6 +73,7 @@ pub async fn receive<B>(
     body: B,
     bounds: Bounds,
     rules: Rules,
+    named: Option<&str>,
 ) -> Result<Payload, GatewayError>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -90,20 +94,25 @@ where
         }
         Kind::Form(boundary) => {
             let body = body.map_err(Into::into).boxed_unsync();
-            let form = Box::pin(Form::begin(boundary, body, promised, bounds, rules)).await?;
+            let form = Box::pin(Form::begin(boundary, body, promised, bounds, rules, named.into())).await?;
             Ok(Payload::Form(Box::new(form)))
         }
     }
 }
 
-/// Reads strictly what a body says.
+/// Reads strictly what a body says. A model that the path `named` wins.
 ///
 /// # Errors
 /// 400 with the fault's place as [`GatewayError::Body`].
-pub fn understand(endpoint: Endpoint, payload: Payload, rules: Rules) -> Result<Inbound, GatewayError> {
+pub fn understand(
+    endpoint: Endpoint,
+    payload: Payload,
+    rules: Rules,
+    named: Option<&str>,
+) -> Result<Inbound, GatewayError> {
     let peek = match &payload {
-        Payload::Json(body) => peek(endpoint, body, rules),
-        Payload::Form(form) => form.head.peek(endpoint),
+        Payload::Json(body) => peek_named(endpoint, body, rules, named),
+        Payload::Form(form) => form.head.peek(endpoint, named),
     };
     Ok(Inbound { peek: peek.map_err(GatewayError::Body)?, payload })
 }

@@ -22,6 +22,8 @@ pub struct Running {
     pub routes: RouteTable,
     /// Who answers them.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Where calls go whose path is not known; `None`: they are refused.
+    pub unknown_paths: Option<Arc<Upstream>>,
     /// How large bodies may be.
     pub bounds: Bounds,
     /// How strictly bodies are read.
@@ -32,4 +34,12 @@ pub struct Running {
     pub log_calls: bool,
     /// The header whose value goes into records as their tag.
     pub tag: Option<HeaderName>,
+}
+
+impl Running {
+    /// The upstream of this name.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Option<&Arc<Upstream>> {
+        self.upstreams.iter().find(|upstream| *upstream.name == *name)
+    }
 }

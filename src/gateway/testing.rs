@@ -99,6 +99,7 @@ impl Rig {
             policy: Arc::default(),
             keys: Vec::new(),
             models: None,
+            stateful: None,
         };
         let tenant = Arc::clone(&Directory::new(vec![spec], None, 10, 0).tenants()[0]);
         Rig { clock, services: Arc::new(services), tenant, matched: matched(OnDisconnect::Cancel), task: None, lines }
@@ -184,6 +185,8 @@ fn matched(on_disconnect: OnDisconnect) -> Matched {
         deployment: Deployment { upstream: Arc::new(upstream), model: None },
         max_output_tokens: 4_096,
         enforce_cap: false,
+        state: crate::routing::StatePolicy::Auto,
+        stateful: None,
         prices: Arc::default(),
     };
     Matched { route: Arc::new(route), pattern: "*".into(), index: 0 }

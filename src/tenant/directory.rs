@@ -26,6 +26,8 @@ pub struct TenantSpec {
     pub keys: Vec<KeySpec>,
     /// The models it may use; `None`: every one that is routed.
     pub models: Option<Vec<Pattern>>,
+    /// The upstream that keeps its state, by name; `None`: calls that need one are refused.
+    pub stateful: Option<Arc<str>>,
 }
 
 /// What the configuration says of a key.
@@ -149,6 +151,7 @@ impl Directory {
             limits: LimitTree::new(&spec.limits),
             learned: LearnedTable::new(),
             models: spec.models.clone(),
+            stateful: spec.stateful.clone(),
             meters: std::sync::OnceLock::new(),
         })
     }
@@ -173,6 +176,7 @@ mod tests {
                 })
                 .collect(),
             models: None,
+            stateful: None,
         }
     }
 

@@ -1,12 +1,14 @@
 //! Finds which API operation a path means, from a table; never by normalising the path in general.
 //!
-//! Must not know what is done with an endpoint.
+//! Must not know what is done with an endpoint. A path that is no row's is checked by [`by_path`] before it may go anywhere.
 
 use std::borrow::Cow;
 
 use http::Method;
 
 use crate::wire::model_name;
+
+pub mod by_path;
 
 /// An API operation that is served here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,6 +167,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether its call can name what Responses keeps: an earlier response, a conversation, items, files.
+    #[must_use]
+    pub fn is_of_responses(self) -> bool {
+        matches!(self, Endpoint::Responses | Endpoint::InputTokens | Endpoint::Compact)
+    }
+
     /// Whether its answer is images.
     #[must_use]
     pub fn makes_images(self) -> bool {
@@ -193,7 +201,8 @@ impl Endpoint {
 pub struct Found<'a> {
     /// The operation.
     pub endpoint: Endpoint,
-    /// The name in `models/{id}`, percent-decoded once; [`model_name::fault`] has nothing against it.
+    /// The name in `models/{id}`, or the model that an inference is asked of where the path names it
+    /// (`deployments/{model}/…`); percent-decoded once, and [`model_name::fault`] has nothing against it.
     pub model_id: Option<Cow<'a, str>>,
 }
 
@@ -213,8 +222,9 @@ pub enum NotServed {
 
 /// Finds the endpoint that a raw path (as it came, without its query) means.
 ///
-/// Accepted are the table's paths, exactly as spelled, with or without `/v1`, with slashes repeated or at the end. Nothing is
-/// decoded but the id of `models/{id}`, once. Methods are as sent: headers that override them play no role.
+/// Accepted are the table's paths, exactly as spelled, with or without `/v1`, with slashes repeated or at the end; so they are
+/// below `/openai`, as Azure's clients spell them, where an inference may also stand below `deployments/{model}`. Nothing is
+/// decoded but the id of `models/{id}` and that model, once. Methods are as sent: headers that override them play no role.
 ///
 /// # Errors
 /// [`NotServed`] says what is wrong: path, kept state, or method.
@@ -222,6 +232,9 @@ pub fn find<'a>(method: &Method, raw_path: &'a str) -> Result<Found<'a>, NotServ
     let operation = Operation::of(raw_path).ok_or(NotServed::UnknownPath)?;
     if let Some(id) = operation.below("models") {
         return find_model(method, id);
+    }
+    if let Some(below) = operation.below("deployments") {
+        return find_at_deployment(method, below);
     }
     let words = operation.words();
     let served = Endpoint::ALL.into_iter().find(|endpoint| words.clone().eq(endpoint.path().split('/')));
@@ -256,11 +269,7 @@ impl<'a> Operation<'a> {
     /// `None` if the path is not absolute.
     fn of(raw_path: &'a str) -> Option<Self> {
         let path = raw_path.strip_prefix('/')?.trim_start_matches('/');
-        let rest = match path.strip_prefix("v1") {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
-            _ => path,
-        };
-        Some(Operation { rest })
+        Some(Operation { rest: without(without(path, "openai"), "v1") })
     }
 
     /// Its segments, without the empty ones of repeated slashes.
@@ -273,6 +282,36 @@ impl<'a> Operation<'a> {
         let below = self.rest.strip_prefix(name)?.strip_prefix('/')?.trim_matches('/');
         (!below.is_empty()).then_some(below)
     }
+}
+
+/// A path without its first segment, if that is `segment`.
+fn without<'a>(path: &'a str, segment: &str) -> &'a str {
+    match path.strip_prefix(segment) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
+        _ => path,
+    }
+}
+
+/// The inference at the end of `{model}/operation`. Some clients do not escape the model's slashes, so the model is all that
+/// stands before the longest operation of the table.
+fn find_at_deployment<'a>(method: &Method, below: &'a str) -> Result<Found<'a>, NotServed> {
+    let inferences = TABLE.iter().filter(|row| row.class == Class::Inference);
+    let fitting = inferences.filter_map(|row| Some((row, before(below, row.path)?)));
+    let (row, model) = fitting.max_by_key(|(row, _)| row.path.len()).ok_or(NotServed::UnknownPath)?;
+    let model = model_id(model).ok_or(NotServed::UnknownPath)?;
+    if !row.endpoint.allows(method) {
+        return Err(NotServed::Method { allow: row.endpoint.allow() });
+    }
+    Ok(Found { endpoint: row.endpoint, model_id: Some(model) })
+}
+
+/// What stands before the segments of `operation` at the end of a path; `None` if they do not, or it is nothing.
+fn before<'a>(path: &'a str, operation: &str) -> Option<&'a str> {
+    let mut rest = path.trim_end_matches('/');
+    for word in operation.rsplit('/') {
+        rest = rest.strip_suffix(word)?.strip_suffix('/')?.trim_end_matches('/');
+    }
+    (!rest.is_empty()).then_some(rest)
 }
 
 fn find_model<'a>(method: &Method, raw_id: &'a str) -> Result<Found<'a>, NotServed> {

@@ -47,23 +47,26 @@ pub struct FormHead {
 
 impl FormHead {
     /// What the stages after this one go by, for either kind of body. Where the form names no model it is the endpoint's
-    /// documented default.
+    /// documented default. A model that the call's path `named` wins over both.
     ///
     /// # Errors
-    /// `missing_required_parameter` where there is neither.
-    pub fn peek(&self, endpoint: Endpoint) -> Result<Peek, BodyFault> {
-        let model = match &self.model {
-            Some(model) => model.clone(),
-            None => endpoint
+    /// `missing_required_parameter` where there is none.
+    pub fn peek(&self, endpoint: Endpoint, named: Option<&str>) -> Result<Peek, BodyFault> {
+        let model = match (named, &self.model) {
+            (Some(named), _) => named.to_owned(),
+            (None, Some(model)) => model.clone(),
+            (None, None) => endpoint
                 .default_model()
                 .filter(|_| !self.newer_image_parts)
                 .ok_or_else(|| missing_model("the form"))?
                 .to_owned(),
         };
+        let misnamed = named.is_some() && named != self.model.as_deref();
         Ok(Peek {
             endpoint,
             model,
             model_span: None,
+            misnamed,
             stream: self.stream,
             stream_span: None,
             stream_options: StreamOptions::Absent,
@@ -104,6 +107,13 @@ pub fn model_too_late(spool: usize) -> BodyFault {
         "The first {spool} bytes of the form have no 'model' part, so it cannot be routed. Put the model part first, before any file, or ask the operator to raise server.form_spool."
     );
     BodyFault::new(FaultCode::MissingRequiredParameter, message).about("model")
+}
+
+/// The fault of a form whose path names its model, and which names one itself after that was passed on.
+#[must_use]
+pub fn model_twice() -> BodyFault {
+    let message = "The path names the model, and the form has a 'model' part behind its files or much else. Leave that part out, or put it first.";
+    BodyFault::new(FaultCode::DuplicateKey, message).about("model")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@
 mod cursor;
 mod fault;
 mod field;
+mod items;
 mod keys;
 mod reader;
 mod value;
@@ -30,6 +31,7 @@ use value::{Scope, Tally, pass};
 pub(in crate::wire) use fault::shown;
 pub use fault::{BodyFault, FaultCode};
 pub(in crate::wire) use field::NEWER_IMAGE_KEYS;
+pub use items::reads_kept_state;
 pub(in crate::wire) use keys::mistaken_for;
 pub(in crate::wire) use reader::missing_model;
 
@@ -60,6 +62,8 @@ pub struct Peek {
     /// Its JSON string, quotes included, or the null in its place. `None` where the key is absent (then, as with null, `model` is
     /// the endpoint's documented default), and in a form, where [`FormHead`](crate::wire::form::FormHead) says it.
     pub model_span: Option<Range<usize>>,
+    /// Whether the body names another model than `model`, or none, because the call's path named it.
+    pub misnamed: bool,
     /// Whether a stream is asked for: by `stream`, and in speech by `stream_format`.
     pub stream: bool,
     /// The value of `stream`, if the key is there.
@@ -137,10 +141,14 @@ pub struct Cap {
 }
 
 /// Parameters of Responses that create or read kept state: recorded, not judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
-    /// `store`, if it is true or false.
+    /// `store`: whether it is false, or true (or what somebody may take for that); `None` if absent or null.
     pub store: Option<bool>,
+    /// Its value, if the key is there.
+    pub store_span: Option<Range<usize>>,
+    /// The value of `input`, where [`reads_kept_state`] may find more; in Responses alone.
+    pub input_span: Option<Range<usize>>,
     /// Whether `previous_response_id` is there and not null.
     pub previous_response_id: bool,
     /// Whether `conversation` is there and not null.
@@ -154,6 +162,20 @@ pub struct State {
 /// # Errors
 /// The first fault found, in the order of the bytes; a missing `model` last.
 pub fn peek(endpoint: Endpoint, body: &[u8], rules: Rules) -> Result<Peek, BodyFault> {
+    peek_named(endpoint, body, rules, None)
+}
+
+/// Reads the body of a call whose path may have named the model already: that name wins over the body's, which need not be
+/// there.
+///
+/// # Errors
+/// As [`peek`].
+pub fn peek_named(
+    endpoint: Endpoint,
+    body: &[u8],
+    rules: Rules,
+    named: Option<&str>,
+) -> Result<Peek, BodyFault> {
     refuse_other_encodings(body)?;
     let mut cursor = Cursor::new(body);
     if cursor.next_token() != Some(b'{') {
@@ -162,7 +184,7 @@ pub fn peek(endpoint: Endpoint, body: &[u8], rules: Rules) -> Result<Peek, BodyF
     cursor.bump();
     let mut reader = Reader::new(endpoint, cursor);
     reader.members(rules)?;
-    reader.finish()
+    reader.finish(named)
 }
 
 /// UTF-16 and UTF-32 show NULs where JSON's first two characters, which are ASCII, stand; RFC 8259 8.1 rules out a BOM.

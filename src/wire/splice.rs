@@ -90,7 +90,7 @@ impl From<Bytes> for Slices {
 
 /// Makes the changes; sorts `edits` by place, those of one place in the order given.
 ///
-/// The edits made here ([`ask_for_usage`], [`rename_model`], [`cap_output`], [`lower_caps`]) never overlap. Of others, one that begins
+/// The edits made here ([`ask_for_usage`], [`rename_model`], [`cap_output`], [`lower_caps`], [`keep_nothing`]) never overlap. Of others, one that begins
 /// inside of an earlier one, or ends outside of the body, is left out.
 #[must_use]
 pub fn splice(body: &Bytes, edits: &mut SmallVec<[Edit; 4]>) -> Slices {
@@ -130,7 +130,8 @@ pub fn ask_for_usage(peek: &Peek) -> Option<Edit> {
     }
 }
 
-/// Asks for another model, also where the body names none.
+/// Asks for another model, also where the body names none. The last of several edits, as in an object without members no
+/// comma follows.
 #[must_use]
 pub fn rename_model(peek: &Peek, new: &str) -> Edit {
     let name = quoted(new);
@@ -182,6 +183,16 @@ pub fn lower_caps(peek: &Peek, most: u64) -> impl Iterator<Item = Edit> {
     let caps = [&peek.caps.max_tokens, &peek.caps.max_completion_tokens, &peek.caps.max_output_tokens];
     let above = caps.into_iter().flatten().filter(move |cap| cap.tokens.is_some_and(|tokens| tokens > most));
     above.map(move |cap| Edit::replace(&cap.span, most.to_string()))
+}
+
+/// Asks that nothing be kept (`store`), where the body says neither so nor otherwise.
+#[must_use]
+pub fn keep_nothing(peek: &Peek) -> Option<Edit> {
+    match (&peek.state.store, &peek.state.store_span) {
+        (Some(_), _) => None,
+        (None, Some(null)) => Some(Edit::replace(null, &b"false"[..])),
+        (None, None) => Some(Edit::insert(peek.object_start, &b"\"store\":false,"[..])),
+    }
 }
 
 /// A JSON string of `text` (RFC 8259 7): quote, backslash and control characters escaped, the rest as it is.

@@ -143,7 +143,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // A port of its own, over the same listener.
     ("admin", &["server"]),
     ("config", &["tenant", "routing", "upstream", "provider", "limits", "usage", "wire"]),
-    ("cli", &["config", "limits", "provider", "simulator", "tenant", "usage"]),
+    ("cli", &["config", "limits", "provider", "routing", "simulator", "tenant", "usage"]),
 ];
 
 /// These put the parts together, and know all.

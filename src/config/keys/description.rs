@@ -110,11 +110,16 @@ static SERVER: &[Key] = &[
         "false",
         "Lets \"Model\" beside \"model\" pass in a body; some upstreams match keys without case.",
     ),
+    default(
+        "unknown_paths",
+        Text,
+        "\"refuse\"",
+        "Paths that this version does not know: refuse them, or the name of an upstream that gets them as they came.",
+    ),
     table("timeouts", SERVER_TIMEOUTS, "How long a client may be silent."),
     later("tls"),
     later("allow_origins"),
     later("max_memory"),
-    later("unknown_paths"),
     later("server_timing"),
     later("reveal_upstream"),
     later("sse_comments"),
@@ -186,9 +191,14 @@ static TENANT: &[Key] = &[
         "[\"gpt-*\"]",
         "The model names that this tenant may ask for; absent: every routed one.",
     ),
+    optional(
+        "stateful",
+        Text,
+        "\"acme-openai\"",
+        "The upstream that keeps this tenant's files, stored responses and the like; absent: such calls are refused.",
+    ),
     later("parent"),
     later("credentials"),
-    later("stateful"),
     later("spiffe"),
 ];
 
@@ -239,7 +249,12 @@ static UPSTREAM: &[Key] = &[
     table("pool", POOL, "How long connections are kept."),
     table("timeouts", TIMEOUTS, "How long it may take."),
     optional("ca", Path, "\"ca.pem\"", "A PEM file of certificate authorities trusted besides the platform's."),
-    later("shared_state"),
+    default(
+        "shared_state",
+        Flag,
+        "false",
+        "Several tenants may have their `stateful` home here, although each can read the others' objects.",
+    ),
     later("api_version"),
     later("region"),
     later("preset"),
@@ -294,12 +309,24 @@ static ROUTE: &[Key] = &[
     ),
     default("max_output_tokens", Number { least: 1 }, "4096", "Output tokens reserved when a call names no cap."),
     default("enforce_cap", Flag, "false", "That cap is also sent upstream."),
+    default(
+        "state",
+        Word(&STATE),
+        "\"auto\"",
+        "Responses that create or read kept state: pass them to their home; strip, so that nothing is kept; refuse; auto passes where the route has one deployment.",
+    ),
+    optional(
+        "stateful",
+        Text,
+        "\"openai\"",
+        "Where state = \"pass\" sends them, for tenants without a home of their own; absent: to the route's deployment.",
+    ),
     later("balance"),
-    later("state"),
-    later("stateful"),
     later("retries"),
     later("retry_timeouts"),
 ];
+
+static STATE: Words = words(&["auto", "pass", "strip", "refuse"]);
 
 static TARGET: &[Key] = &[
     required("upstream", Text, "An upstream's name."),

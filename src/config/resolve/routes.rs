@@ -9,11 +9,10 @@ use serde_spanned::Spanned;
 
 use super::super::fault::{Complaint, shown};
 use super::super::raw;
-use super::upstreams::{Made, Upstreams};
-use super::{Resolver, no_such};
+use super::Resolver;
+use super::upstreams::{self, Upstreams};
 use crate::routing::prices::PriceTable;
-use crate::routing::{Deployment, Pattern, Route, RouteTable};
-use crate::upstream::Upstream;
+use crate::routing::{Deployment, Pattern, Route, RouteTable, StatePolicy};
 
 pub(super) fn resolve(
     written: &[Spanned<raw::Route>],
@@ -56,12 +55,21 @@ fn one<'w>(
         }
     }
     let deployment = deployment(&written.to, upstreams, resolver)?;
+    let lost = "this route has no home for what is kept";
+    let stateful = written.stateful.as_ref().map(|name| upstreams::serving(name, lost, upstreams, resolver));
     let models: Vec<Pattern> = written.models.iter().map(|text| Pattern::new(text.get_ref())).collect();
     Some(Route {
         models,
         deployment,
         max_output_tokens: written.max_output_tokens.0,
         enforce_cap: written.enforce_cap,
+        state: match written.state {
+            raw::State::Auto => StatePolicy::Auto,
+            raw::State::Pass => StatePolicy::Pass,
+            raw::State::Strip => StatePolicy::Strip,
+            raw::State::Refuse => StatePolicy::Refuse,
+        },
+        stateful: stateful.flatten(),
         prices: Arc::clone(prices),
     })
 }
@@ -86,36 +94,9 @@ fn deployment(
     }
     let mut found = None;
     for target in to {
-        let upstream = target.get_ref().upstream.as_ref().and_then(|name| ready(name, upstreams, resolver));
+        let upstream = target.get_ref().upstream.as_ref().and_then(|name| upstreams::serving(name, "this route has nowhere to go", upstreams, resolver));
         found = found.or(upstream.map(|upstream| (target, upstream)));
     }
     let (target, upstream) = found?;
     Some(Deployment { upstream, model: target.get_ref().model.as_deref().map(Arc::from) })
-}
-
-/// The upstream of that name, if it serves; a fault if nothing told one yet.
-fn ready(name: &Spanned<String>, upstreams: &Upstreams, resolver: &mut Resolver<'_, '_>) -> Option<Arc<Upstream>> {
-    let faults = &mut *resolver.faults;
-    match upstreams.get(name.get_ref()) {
-        Some(Made::Ready(upstream, _)) => Some(Arc::clone(upstream)),
-        Some(Made::Faulty) => None,
-        Some(Made::LeftOut) => {
-            let complaint = Complaint::new(
-                format!(
-                    "this route has nowhere to go: upstream {} is left out, as its credential is absent",
-                    shown(name.get_ref())
-                ),
-                "an upstream that serves",
-            );
-            faults
-                .add(&name.span(), complaint.hint("provide the credential, or let without_credential = \"simulate\""));
-            None
-        }
-        None => {
-            if !faults.was_dropped(&format!("upstreams.{}", name.get_ref())) {
-                faults.add(&name.span(), no_such("upstream", name.get_ref(), upstreams.names()));
-            }
-            None
-        }
-    }
 }

@@ -55,6 +55,7 @@ pub(super) fn resolve(
                 policy: Arc::clone(policy),
                 keys,
                 models,
+                stateful: tenant.stateful.as_ref().map(|home| super::name(home.get_ref())),
             })
         })
         .collect()

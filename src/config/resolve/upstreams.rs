@@ -8,12 +8,13 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde_spanned::Spanned;
 
-use super::super::fault::Complaint;
-use super::super::{CaFile, UpstreamOrigin, raw};
-use super::{Resolver, whole};
+use super::super::fault::{Complaint, shown};
+use super::super::{CaFile, TenantSpec, UpstreamOrigin, raw};
+use super::{Resolver, no_such, whole};
 use crate::provider::Provider;
-use crate::routing::RouteTable;
+use crate::routing::{Route, RouteTable};
 use crate::secret::{Secret, SecretError, SecretSource};
 use crate::upstream::{BaseUri, OnDisconnect, PoolLimits, Timeouts, Upstream};
 
@@ -123,7 +124,8 @@ fn one(name: &str, at: &Range<usize>, written: raw::Upstream, resolver: &mut Res
         },
         simulated: simulated || provider == Provider::Simulator,
     };
-    Made::Ready(Arc::new(upstream), Box::new(UpstreamOrigin { upstream: name, credential, ca }))
+    let origin = UpstreamOrigin { upstream: name, credential, ca, shared_state: written.shared_state };
+    Made::Ready(Arc::new(upstream), Box::new(origin))
 }
 
 /// A fault that is in the collector.
@@ -278,12 +280,49 @@ fn ca(path: &std::path::Path, at: &Range<usize>, resolver: &mut Resolver<'_, '_>
     Ok(CaFile { path, pem: pem.into() })
 }
 
-/// Upstreams that no route goes to.
-pub(super) fn notices(upstreams: &Upstreams, routes: &RouteTable, notices: &mut Vec<String>) {
+/// The upstream of that name, if it serves; a fault if nothing told one yet. `lost` says what is the matter without it.
+pub(super) fn serving(
+    name: &Spanned<String>,
+    lost: &str,
+    upstreams: &Upstreams,
+    resolver: &mut Resolver<'_, '_>,
+) -> Option<Arc<Upstream>> {
+    let faults = &mut *resolver.faults;
+    match upstreams.get(name.get_ref()) {
+        Some(Made::Ready(upstream, _)) => Some(Arc::clone(upstream)),
+        Some(Made::Faulty) => None,
+        Some(Made::LeftOut) => {
+            let complaint = Complaint::new(
+                format!("{lost}: upstream {} is left out, as its credential is absent", shown(name.get_ref())),
+                "an upstream that serves",
+            );
+            faults
+                .add(&name.span(), complaint.hint("provide the credential, or let without_credential = \"simulate\""));
+            None
+        }
+        None => {
+            if !faults.was_dropped(&format!("upstreams.{}", name.get_ref())) {
+                faults.add(&name.span(), no_such("upstream", name.get_ref(), upstreams.names()));
+            }
+            None
+        }
+    }
+}
+
+/// Upstreams that no call goes to.
+pub(super) fn notices(
+    upstreams: &Upstreams,
+    routes: &RouteTable,
+    tenants: &[TenantSpec],
+    unknown_paths: Option<&Arc<Upstream>>,
+    notices: &mut Vec<String>,
+) {
     for (name, made) in &upstreams.0 {
-        if let Made::Ready(upstream, _) = made
-            && !routes.iter().any(|(_, route)| Arc::ptr_eq(&route.deployment.upstream, upstream))
-        {
+        let Made::Ready(upstream, _) = made else { continue };
+        let is_it = |other: &Arc<Upstream>| Arc::ptr_eq(other, upstream);
+        let routed = |route: &Route| is_it(&route.deployment.upstream) || route.stateful.as_ref().is_some_and(is_it);
+        let home = tenants.iter().any(|tenant| tenant.stateful.as_ref() == Some(&upstream.name));
+        if !routes.iter().any(|(_, route)| routed(route)) && !home && !unknown_paths.is_some_and(is_it) {
             notices.push(format!("upstream {name}: no route goes to it"));
         }
     }

@@ -18,7 +18,7 @@ use super::Bounds;
 use super::pieces::Pieces;
 use crate::gateway::error::{GatewayError, ReceiveError};
 use crate::upstream::outgoing::{Broken, OutBody, Sent};
-use crate::wire::form::{Boundary, FormHead, Reader, model_too_late};
+use crate::wire::form::{Boundary, FormHead, Reader, model_too_late, model_twice};
 use crate::wire::peek::{BodyFault, Rules};
 use crate::wire::splice::{self, Edit};
 
@@ -46,6 +46,22 @@ struct Rest {
     promised: Option<u64>,
     /// The most bytes that may come.
     limit: u64,
+    named: ModelNamed,
+}
+
+/// Where a form's model is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ModelNamed {
+    /// In the form.
+    Inside,
+    /// In the path: the form need not name it.
+    InPath,
+}
+
+impl From<Option<&str>> for ModelNamed {
+    fn from(named: Option<&str>) -> Self {
+        if named.is_some() { ModelNamed::InPath } else { ModelNamed::Inside }
+    }
 }
 
 /// What is known of a form that is on its way.
@@ -89,7 +105,12 @@ impl Upload {
         self.0.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn fail(&self, fault: UploadFault) {
+    /// More has arrived: so much in all.
+    pub(super) fn has(&self, arrived: u64) {
+        self.0.arrived.store(arrived, Ordering::Relaxed);
+    }
+
+    pub(super) fn fail(&self, fault: UploadFault) {
         *self.0.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
     }
 }
@@ -105,16 +126,17 @@ impl Form {
         promised: Option<u64>,
         bounds: Bounds,
         rules: Rules,
+        named: ModelNamed,
     ) -> Result<Form, GatewayError> {
         if promised.is_some_and(|length| length > bounds.upload) {
             return Err(ReceiveError::UploadTooLarge { limit: bounds.upload }.into());
         }
         let reader = Reader::new(&boundary, rules);
-        let mut rest = Rest { body, reader, arrived: 0, promised, limit: bounds.upload };
+        let mut rest = Rest { body, reader, arrived: 0, promised, limit: bounds.upload, named };
         let mut pieces = Pieces::default();
         let mut whole = false;
         while !whole && !rest.is_known() {
-            let model_is_missing = rest.reader.head().model.is_none();
+            let model_is_missing = named == ModelNamed::Inside && rest.reader.head().model.is_none();
             if model_is_missing && pieces.len() > bounds.spool {
                 return Err(GatewayError::Body(model_too_late(bounds.spool)));
             }
@@ -148,10 +170,11 @@ impl Form {
         let to_come = rest.promised.map(|promised| promised.saturating_sub(rest.arrived));
         let left = to_come.map(|to_come| to_come.saturating_add(slices.len() as u64));
         let upload = Upload::default();
-        upload.0.arrived.store(rest.arrived, Ordering::Relaxed);
+        upload.has(rest.arrived);
         sent.body_arrives();
         let start = slices.into_parts().into_iter();
-        let body = Passing { start, rest, left, ended: false, upload: upload.clone(), sent: sent.clone() };
+        let put_in = model.is_some() && self.head.model.is_none();
+        let body = Passing { start, rest, left, ended: false, put_in, upload: upload.clone(), sent: sent.clone() };
         (OutBody::arriving(body), Some(upload))
     }
 }
@@ -159,8 +182,12 @@ impl Form {
 impl Rest {
     /// Whether enough was read to go on: the parts that decide come before the files, as every SDK sends them.
     fn is_known(&self) -> bool {
-        let Some(model) = &self.reader.head().model_span else { return false };
-        self.reader.is_in_file() || self.arrived >= model.end.saturating_add(READ_ON)
+        let known_at = match (&self.reader.head().model_span, self.named) {
+            (Some(model), _) => model.end,
+            (None, ModelNamed::InPath) => 0,
+            (None, ModelNamed::Inside) => return false,
+        };
+        self.reader.is_in_file() || self.arrived >= known_at.saturating_add(READ_ON)
     }
 
     /// A frame's data, read and counted; `None` at the end.
@@ -198,6 +225,8 @@ struct Passing {
     /// Bytes still to be handed on, where the client promised a length.
     left: Option<u64>,
     ended: bool,
+    /// Whether a `model` part was put in front: no other may follow.
+    put_in: bool,
     upload: Upload,
     sent: Sent,
 }
@@ -206,7 +235,10 @@ impl Passing {
     /// The next frame of the rest. At the end of the form, or of its promise, the form is whole.
     fn next(&mut self, frame: Option<Result<Frame<Bytes>, ReceiveError>>) -> Result<Option<Bytes>, UploadFault> {
         let frame = self.rest.check(frame)?;
-        self.upload.0.arrived.store(self.rest.arrived, Ordering::Relaxed);
+        self.upload.has(self.rest.arrived);
+        if self.put_in && self.rest.reader.head().model.is_some() {
+            return Err(UploadFault::Body(model_twice()));
+        }
         if self.rest.is_whole(frame.as_ref())? {
             self.ended = true;
             self.sent.body_is_here();

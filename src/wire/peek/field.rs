@@ -47,6 +47,8 @@ pub(super) enum Field {
     /// `prompt` of completions, `input` of embeddings.
     Prompts,
     Store,
+    /// `input` of Responses.
+    Input,
     PreviousResponseId,
     Conversation,
     Background,
@@ -75,6 +77,7 @@ impl Field {
             "max_output_tokens" => Field::MaxOutputTokens,
             "prompt" if endpoint == Endpoint::Completions => Field::Prompts,
             "input" if endpoint == Endpoint::Embeddings => Field::Prompts,
+            "input" if endpoint.is_of_responses() => Field::Input,
             "store" => Field::Store,
             "previous_response_id" => Field::PreviousResponseId,
             "conversation" => Field::Conversation,

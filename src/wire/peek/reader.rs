@@ -118,11 +118,19 @@ impl<'a> Reader<'a> {
             Field::MaxOutputTokens => self.caps.max_output_tokens = Some(self.cap("max_output_tokens")?),
             Field::Prompts => self.prompts = self.read_prompts()?.max(1),
             Field::Store => {
-                self.state.store = match self.silent()? {
-                    Some(b't') => Some(true),
+                let (first, span) = self.silent_span()?;
+                self.state.store = match first {
                     Some(b'f') => Some(false),
-                    _ => None,
+                    Some(b'n') => None,
+                    _ => Some(true),
                 };
+                self.state.store_span = Some(span);
+            }
+            Field::Input => {
+                let _ = self.cursor.next_token();
+                let start = self.cursor.at();
+                pass(&mut self.cursor, Scope::Content, 1, &mut self.tally)?;
+                self.state.input_span = Some(start..self.cursor.at());
             }
             Field::PreviousResponseId => self.state.previous_response_id = self.silent()? != Some(b'n'),
             Field::Conversation => self.state.conversation = self.silent()? != Some(b'n'),
@@ -139,6 +147,13 @@ impl<'a> Reader<'a> {
         let first = self.cursor.next_token();
         pass(&mut self.cursor, Scope::Silent, 1, &mut self.tally)?;
         Ok(first)
+    }
+
+    /// As [`Reader::silent`], with its place.
+    fn silent_span(&mut self) -> Result<(Option<u8>, Range<usize>), BodyFault> {
+        let _ = self.cursor.next_token();
+        let start = self.cursor.at();
+        Ok((self.silent()?, start..self.cursor.at()))
     }
 
     /// Goes past a value that is not what `param` must be, so that a fault of its JSON is told first.
@@ -318,16 +333,18 @@ impl<'a> Reader<'a> {
         Ok(prompts + u64::from(numbers))
     }
 
-    /// What was read, if it is enough and nothing follows.
-    pub(super) fn finish(mut self) -> Result<Peek, BodyFault> {
+    /// What was read, if it is enough and nothing follows. A model that was `named` elsewhere wins.
+    pub(super) fn finish(mut self, named: Option<&str>) -> Result<Peek, BodyFault> {
         if self.cursor.next_token().is_some() {
             return Err(self.cursor.unexpected("the end of the body"));
         }
         let default = self.endpoint.default_model().filter(|_| !self.newer_image_keys);
-        let (model, model_span) = match (self.model, default) {
-            (Some((Some(model), span)), _) => (model, Some(span)),
-            (unnamed, Some(default)) => (default.to_owned(), unnamed.map(|(_, span)| span)),
-            (_, None) => return Err(missing_model("the body")),
+        let (written, model_span) = self.model.map_or((None, None), |(name, span)| (name, Some(span)));
+        let (model, misnamed) = match (named, written, default) {
+            (Some(named), written, _) => (named.to_owned(), written.as_deref() != Some(named)),
+            (None, Some(written), _) => (written, false),
+            (None, None, Some(default)) => (default.to_owned(), false),
+            (None, None, None) => return Err(missing_model("the body")),
         };
         let caps = [&self.caps.max_tokens, &self.caps.max_completion_tokens, &self.caps.max_output_tokens];
         let output_cap = caps.into_iter().flatten().filter_map(|cap| cap.tokens).max();
@@ -336,6 +353,7 @@ impl<'a> Reader<'a> {
             endpoint: self.endpoint,
             model,
             model_span,
+            misnamed,
             stream,
             stream_span: self.stream.map(|(_, span)| span),
             stream_options: self.stream_options,
