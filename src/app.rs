@@ -250,6 +250,7 @@ fn running(config: Config) -> Running {
         routes: config.routes,
         upstreams: config.upstreams,
         unknown_paths: config.unknown_paths,
+        prices: config.prices,
         bounds: Bounds {
             body: config.server.max_body,
             upload: config.server.max_upload,

@@ -5,6 +5,7 @@
 pub mod admit;
 pub mod authenticate;
 pub mod body;
+mod by_path;
 pub mod call;
 mod cost;
 pub mod decode;
@@ -22,6 +23,7 @@ pub mod route;
 pub mod running;
 pub mod services;
 pub mod settle;
+pub mod state;
 mod tag;
 #[cfg(test)]
 mod testing;
@@ -47,7 +49,6 @@ use body::ResponseBody;
 use call::Call;
 use error::{GatewayError, ReceiveError, TransportError};
 use forward::Reply;
-use receive::Inbound;
 use running::Running;
 use services::Services;
 use settle::Ending;
@@ -165,7 +166,16 @@ where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<ReceiveError>,
     {
-        let (endpoint, model_id) = find(parts)?;
+        let (endpoint, model_id) = match find(parts) {
+            Ok(found) => found,
+            // Boxed: rare, and held in every call's future otherwise.
+            Err(GatewayError::Endpoint(why)) => {
+                let (reply, admission) =
+                    Box::pin(by_path::answer(&self.upstreams, running, parts, body, call, why)).await?;
+                return Ok(Answered::Upstream(reply, admission));
+            }
+            Err(error) => return Err(error),
+        };
         call.note(|facts| facts.endpoint = Some(endpoint));
         let Some((tenant, received)) = call.facts().map(|facts| (Arc::clone(&facts.caller.tenant), facts.received))
         else {
@@ -178,22 +188,25 @@ where
         let promised = receive::promised_text(&parts.headers);
         admit::peek(&tenant, promised, &self.services.metrics, received)?;
         let kind = receive::kind(endpoint, &parts.headers)?;
-        let payload = receive::receive(kind, &parts.headers, body, running.bounds, running.rules).await?;
+        let named = model_id.as_deref();
+        let payload = receive::receive(kind, &parts.headers, body, running.bounds, running.rules, named).await?;
         let here = self.now();
-        let Inbound { payload, peek } = receive::understand(endpoint, payload, running.rules)?;
+        let inbound = receive::understand(endpoint, payload, running.rules, named)?;
+        let peek = &inbound.peek;
         call.note(|facts| {
             facts.here = here;
-            facts.bytes_in = payload.arrived();
+            facts.bytes_in = inbound.payload.arrived();
             facts.stream = peek.stream;
             facts.model = Some(peek.model.clone());
         });
-        route::ends_with_the_call(&peek)?;
         let matched = route::route(&tenant, &peek.model, &running.routes)?;
         call.note(|facts| facts.matched = Some(matched.clone()));
-        let allowed = policy::hold(&tenant.policy, &matched.route, &peek)?;
-        let admission = admit::admit(call, &matched, &peek, allowed, here).await?;
+        let home = tenant.stateful.as_deref().and_then(|name| running.upstream(name));
+        let wanted = state::hold(&matched.route, home, peek, inbound.payload.json())?;
+        let allowed = policy::hold(&tenant.policy, &matched.route, peek)?;
+        let admission = admit::admit(call, &matched, peek, allowed, here).await?;
         let headers = &parts.headers;
-        let reply = forward::forward(&self.upstreams, call, &admission, &matched, headers, &peek, payload).await?;
+        let reply = forward::forward(&self.upstreams, call, &admission, &matched, wanted, headers, inbound).await?;
         Ok(Answered::Upstream(reply, admission))
     }
 

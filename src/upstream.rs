@@ -22,7 +22,7 @@ mod timer;
 pub use answer::{NetworkBody, UpstreamBody};
 pub use client::Client;
 pub use ledger::{Ledger, Waiting};
-pub use outgoing::{Broken, OutBody, Outgoing, Sent, shape};
+pub use outgoing::{Broken, OutBody, Outgoing, Sent, shape, shape_by_path};
 
 /// A server that answers calls: base URI, credential and time-outs.
 #[derive(Clone, Debug)]

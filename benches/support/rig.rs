@@ -154,6 +154,7 @@ impl Rig {
             routes: config.routes,
             upstreams: config.upstreams,
             unknown_paths: None,
+            prices: config.prices,
             bounds: Bounds {
                 body: config.server.max_body,
                 upload: config.server.max_upload,

@@ -2,10 +2,10 @@
 //!
 //! Must not know where the call goes, but for what was learned of its route.
 
-use super::call::{Call, Estimate, Flight};
+use super::call::{Call, Estimate, Facts, Flight};
 use super::error::GatewayError;
 use super::policy::Allowed;
-use crate::limits::{Ask, Kind, Refusal, View};
+use crate::limits::{Admitted, Ask, Kind, Refusal, View};
 use crate::net::clock::Moment;
 use crate::routing::Matched;
 use crate::telemetry::metrics::Metrics;
@@ -71,7 +71,30 @@ pub async fn admit(
         .limits
         .admit(&ask, now)
         .map_err(|refusal| refused(&tenant, refusal, Some(&peek.model), &services.metrics))?;
-    let meters = tenant.meters(&services.metrics);
+    Ok(taken(facts, admitted, input, allowed, &services.metrics))
+}
+
+/// As [`admit`], for a call that goes by its path: a request and a place in flight, and no tokens, as nothing is known of any.
+///
+/// # Errors
+/// 429; nothing was taken then.
+pub async fn admit_by_path(call: &mut Call, now: Moment) -> Result<Admission, GatewayError> {
+    let services = std::sync::Arc::clone(call.services());
+    let Some(facts) = call.facts() else {
+        return Err(GatewayError::Internal);
+    };
+    let tenant = std::sync::Arc::clone(&facts.caller.tenant);
+    let admitted = tenant
+        .limits
+        .admit(&Ask::default(), now)
+        .map_err(|refusal| refused(&tenant, refusal, None, &services.metrics))?;
+    let allowed = Allowed { output_cap: 0, lowered: None, added: None };
+    Ok(taken(facts, admitted, 0, allowed, &services.metrics))
+}
+
+/// Writes down what was taken.
+fn taken(facts: &mut Facts, admitted: Admitted, input: u64, allowed: Allowed, metrics: &Metrics) -> Admission {
+    let meters = facts.caller.tenant.meters(metrics);
     match admitted.shadow_refused {
         Some(refusal) => meters.shadow_refused(refusal.kind, refusal.place),
         None => meters.allowed(),
@@ -83,7 +106,7 @@ pub async fn admit(
     }
     facts.reservation = Some(admitted.reservation);
     let flight = Flight::new(admitted.in_flight, &meters.in_flight);
-    Ok(Admission { flight, view: admitted.view, allowed })
+    Admission { flight, view: admitted.view, allowed }
 }
 
 fn refused(tenant: &Tenant, refusal: Refusal, model: Option<&str>, metrics: &Metrics) -> GatewayError {

@@ -11,11 +11,14 @@ use super::services::Services;
 use super::settle::{self, Ending};
 use crate::limits::{InFlight, Learned, Reservation};
 use crate::net::clock::Moment;
-use crate::routing::Matched;
+use crate::routing::prices::PriceTable;
+use crate::routing::{Deployment, Matched};
 use crate::tenant::Caller;
+use crate::upstream::Upstream;
 use crate::usage::record::Outcome;
 use crate::usage::{Anomalies, Details, Tier, Usage};
 use crate::wire::endpoint::Endpoint;
+use crate::wire::endpoint::by_path::Bills;
 
 /// A call that passed authentication. Ends exactly once: by [`Call::end`], or by being dropped.
 pub struct Call {
@@ -48,6 +51,10 @@ pub struct Facts {
     pub served_model: Option<String>,
     /// The route.
     pub matched: Option<Matched>,
+    /// Where it goes, if not to its route's deployment.
+    pub detour: Option<Box<Detour>>,
+    /// Whether the upstream may go on with it after its answer.
+    pub background: bool,
     /// The upstream that was tried last.
     pub upstream: Option<Arc<str>>,
     /// What was reserved.
@@ -72,6 +79,42 @@ pub struct Facts {
     pub bytes_out: u64,
     /// What the answer said of itself.
     pub reading: Reading,
+}
+
+/// A way beside the deployment of a route.
+pub enum Detour {
+    /// To the home of kept state, as this deployment.
+    Home(Deployment),
+    /// By its path.
+    ByPath {
+        /// Where to.
+        upstream: Arc<Upstream>,
+        /// Whether its answer can tell of new usage.
+        bills: Bills,
+        /// What that costs.
+        prices: Arc<PriceTable>,
+    },
+}
+
+impl Facts {
+    /// Where it goes.
+    #[must_use]
+    pub fn to(&self) -> Option<&Arc<Upstream>> {
+        match self.detour.as_deref() {
+            Some(Detour::Home(deployment)) => Some(&deployment.upstream),
+            Some(Detour::ByPath { upstream, .. }) => Some(upstream),
+            None => Some(&self.matched.as_ref()?.route.deployment.upstream),
+        }
+    }
+
+    /// Whether its answer can tell of new usage, where it goes by its path; else `None`.
+    #[must_use]
+    pub fn by_path(&self) -> Option<Bills> {
+        match self.detour.as_deref() {
+            Some(Detour::ByPath { bills, .. }) => Some(*bills),
+            _ => None,
+        }
+    }
 }
 
 /// What a call was thought to need.
@@ -141,6 +184,8 @@ impl Call {
             model: None,
             served_model: None,
             matched: None,
+            detour: None,
+            background: false,
             upstream: None,
             reservation: None,
             estimate: Estimate::default(),

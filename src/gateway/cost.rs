@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use super::call::Facts;
+use super::call::{Detour, Facts};
+use crate::routing::prices::PriceTable;
+use crate::upstream::Upstream;
 use crate::usage::Billed;
 use crate::usage::money::Usd;
 use crate::usage::price::Unpriced;
@@ -45,15 +47,26 @@ impl Cost {
 
 /// What a call cost at the deployment that answered it.
 pub(super) fn cost(facts: &Facts, billed: &Billed) -> Cost {
+    if let Some(Detour::ByPath { upstream, prices, .. }) = facts.detour.as_deref() {
+        // Nobody asked for a model that we know of, but the answer may name one.
+        return priced(prices, upstream, facts.served_model.as_deref(), billed);
+    }
     let (Some(matched), Some(model)) = (&facts.matched, &facts.model) else {
         return Cost::Unasked;
     };
-    let (prices, deployment) = (&matched.route.prices, &matched.route.deployment);
+    let deployment = match facts.detour.as_deref() {
+        Some(Detour::Home(deployment)) => deployment,
+        _ => &matched.route.deployment,
+    };
+    let renamed = deployment.renamed(model);
+    priced(&matched.route.prices, &deployment.upstream, Some(renamed.as_deref().unwrap_or(model)), billed)
+}
+
+fn priced(prices: &PriceTable, upstream: &Upstream, model: Option<&str>, billed: &Billed) -> Cost {
     if prices.is_empty() || billed.source.is_none() {
         return Cost::Unasked;
     }
-    let renamed = deployment.renamed(model);
-    let Some(found) = prices.find(&deployment.upstream.name, renamed.as_deref().unwrap_or(model)) else {
+    let Some(found) = model.and_then(|model| prices.find(&upstream.name, model)) else {
         return Cost::Unknown(Unpriced::Model);
     };
     match found.cost(billed) {

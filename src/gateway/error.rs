@@ -31,10 +31,10 @@ pub enum GatewayError {
     /// The body was not understood.
     #[error("body refused: {}", .0.message)]
     Body(BodyFault),
-    /// A parameter asks for state that nobody keeps here.
+    /// A parameter asks for state that is not kept here.
     #[error("kept state asked for: {param}")]
     KeptState {
-        /// The parameter.
+        /// The parameter: `store`, `background`, or one that names what was kept.
         param: &'static str,
     },
     /// The plan does not let calls ask for this.

@@ -15,13 +15,14 @@ use smallvec::SmallVec;
 use tower::Service;
 
 use super::admit::Admission;
-use super::call::Call;
+use super::call::{Call, Detour};
 use super::error::GatewayError;
 use super::policy::Allowed;
-use super::receive::{Payload, Upload};
+use super::receive::{Inbound, Payload, Upload};
 use super::resolved::{Attempt, Raised, UpstreamMeters};
 use super::settle::InputCharge;
-use crate::routing::Matched;
+use super::state::Wanted;
+use crate::routing::{Deployment, Matched};
 use crate::stream::UsageChunk;
 use crate::upstream::UpstreamError;
 use crate::upstream::outgoing::{OutBody, Outgoing, Sent, shape};
@@ -61,7 +62,7 @@ pub enum Reply<B> {
     },
 }
 
-/// Sends the call. `admitted` proves that it may be sent.
+/// Sends the call, changed as `wanted` and the admission say. `admitted` proves that it may be sent.
 ///
 /// # Errors
 /// 502, 503, 504 as [`UpstreamError`] says; 502 where our own credential was refused, or the upstream redirects.
@@ -70,22 +71,51 @@ pub async fn forward<U, B>(
     call: &mut Call,
     admitted: &Admission,
     matched: &Matched,
+    wanted: Wanted,
     client_headers: &HeaderMap,
-    peek: &Peek,
-    payload: Payload,
+    inbound: Inbound,
 ) -> Result<Reply<B>, GatewayError>
 where
     U: Service<Outgoing, Response = Response<B>, Error = UpstreamError> + Clone,
     B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
 {
+    let Inbound { payload, peek } = inbound;
+    let deployment = wanted.home.as_ref().unwrap_or(&matched.route.deployment);
+    let sent = Sent::not_yet(call.services().clock.clone());
+    let changes = Changes { deployment, allowed: admitted.allowed, nothing_kept: wanted.nothing_kept };
+    let (body, usage_chunk, upload) = rewritten(&peek, payload, &changes, &sent);
+    let outgoing = shape(&deployment.upstream, peek.endpoint, client_headers, body);
+    let background = peek.state.background;
+    if background || wanted.home.is_some() {
+        call.note(|facts| {
+            facts.background = background;
+            facts.detour = wanted.home.map(|home| Box::new(Detour::Home(home)));
+        });
+    }
+    exchange(upstreams, call, Sending { outgoing, sent, upload, usage_chunk, dialect: Dialect::of(peek.endpoint) })
+        .await
+}
+
+/// A shaped request, and what is to be known of it when its answer comes.
+pub(super) struct Sending {
+    pub(super) outgoing: Outgoing,
+    pub(super) sent: Sent,
+    pub(super) upload: Option<Upload>,
+    pub(super) usage_chunk: UsageChunk,
+    /// The answer's, where usage in it counts.
+    pub(super) dialect: Option<Dialect>,
+}
+
+/// Sends a request, and sorts its answer.
+pub(super) async fn exchange<U, B>(upstreams: &U, call: &mut Call, sending: Sending) -> Result<Reply<B>, GatewayError>
+where
+    U: Service<Outgoing, Response = Response<B>, Error = UpstreamError> + Clone,
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+{
+    let Sending { mut outgoing, sent, upload, usage_chunk, dialect } = sending;
     let services = Arc::clone(call.services());
-    let deployment = &matched.route.deployment;
-    let upstream = &deployment.upstream;
+    let upstream = Arc::clone(&outgoing.upstream);
     let meters = services.upstream(&upstream.name);
-    let endpoint = peek.endpoint;
-    let sent = Sent::not_yet(services.clock.clone());
-    let (body, usage_chunk, upload) = rewritten(peek, payload, matched, admitted.allowed, &sent);
-    let mut outgoing = shape(upstream, endpoint, client_headers, body);
     outgoing.sent = Some(sent.clone());
 
     let now = services.clock.now();
@@ -96,16 +126,16 @@ where
     });
     let at_upstream = meters.in_flight.raise();
     let mut upstreams = upstreams.clone();
-    let sending = Sending { call, sent, upload };
+    let waiting = Waiting { call, sent, upload };
     std::future::poll_fn(|cx| upstreams.poll_ready(cx)).await?;
     let answered = upstreams.call(outgoing).await;
     // Whoever carried it may not have said when, but an answer, or a failure after the first byte of a whole body, shows that
     // it went out.
-    if answered.as_ref().map_or_else(|error| error.sent() && sending.sent.has_body(), |_| true) {
-        sending.sent.mark();
+    if answered.as_ref().map_or_else(|error| error.sent() && waiting.sent.has_body(), |_| true) {
+        waiting.sent.mark();
     }
-    let broken_off = sending.upload.as_ref().and_then(Upload::fault);
-    drop(sending);
+    let broken_off = waiting.upload.as_ref().and_then(Upload::fault);
+    drop(waiting);
     let response = match answered {
         Ok(response) => response,
         // Not the upstream's fault.
@@ -131,17 +161,17 @@ where
         return Ok(Reply::Answer { parts, body, usage_chunk, at_upstream });
     }
     // Boxed: rare, and larger than all the rest of a call.
-    Box::pin(refusal(parts, body, Dialect::of(endpoint), &upstream.name, &meters)).await
+    Box::pin(refusal(parts, body, dialect, &upstream.name, &meters)).await
 }
 
 /// A call that waits for its upstream. Writes down when it was sent, if it was; also when the client leaves meanwhile.
-struct Sending<'a> {
+struct Waiting<'a> {
     call: &'a mut Call,
     sent: Sent,
     upload: Option<Upload>,
 }
 
-impl Drop for Sending<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let at = self.sent.at();
         let arrived = self.upload.as_ref().map(Upload::arrived);
@@ -152,27 +182,41 @@ impl Drop for Sending<'_> {
     }
 }
 
+/// What is to be changed in a body.
+struct Changes<'a> {
+    /// Where it goes, and the model's name there.
+    deployment: &'a Deployment,
+    allowed: Allowed,
+    nothing_kept: bool,
+}
+
+impl Changes<'_> {
+    /// The model's name, where another has to be written.
+    fn model(&self, peek: &Peek) -> Option<String> {
+        if peek.misnamed { Some(self.deployment.name_for(&peek.model)) } else { self.deployment.renamed(&peek.model) }
+    }
+}
+
 /// The body with the few spans changed that must change, and whose the usage chunk is then; how the upload goes on, where it
 /// does.
 fn rewritten(
     peek: &Peek,
     payload: Payload,
-    matched: &Matched,
-    allowed: Allowed,
+    changes: &Changes<'_>,
     sent: &Sent,
 ) -> (OutBody, UsageChunk, Option<Upload>) {
-    let deployment = &matched.route.deployment;
     let body = match payload {
         Payload::Json(body) => body,
         Payload::Form(form) => {
-            let (body, upload) = form.into_body(deployment.renamed(&peek.model).as_deref(), sent);
+            let (body, upload) = form.into_body(changes.model(peek).as_deref(), sent);
             return (body, UsageChunk::Keep, upload);
         }
     };
     let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
-    if let Some(name) = deployment.renamed(&peek.model) {
-        edits.push(splice::rename_model(peek, &name));
+    if changes.nothing_kept {
+        edits.extend(splice::keep_nothing(peek));
     }
+    let allowed = changes.allowed;
     if let Some(most) = allowed.lowered {
         edits.extend(splice::lower_caps(peek, most));
     }
@@ -180,11 +224,14 @@ fn rewritten(
         edits.extend(splice::cap_output(peek, peek.endpoint, cap));
     }
     let mut usage_chunk = UsageChunk::Keep;
-    if deployment.upstream.usage_in_stream
+    if changes.deployment.upstream.usage_in_stream
         && let Some(edit) = splice::ask_for_usage(peek)
     {
         edits.push(edit);
         usage_chunk = UsageChunk::TakeOut;
+    }
+    if let Some(name) = changes.model(peek) {
+        edits.push(splice::rename_model(peek, &name));
     }
     let slices = splice::splice(&body, &mut edits);
     (OutBody::new(slices.into_parts()), usage_chunk, None)

@@ -75,10 +75,8 @@ pub fn meter<B>(
 where
     B: Body<Data = Bytes, Error = UpstreamError> + Unpin + Send + 'static,
 {
-    let simulated = call.facts().and_then(|facts| facts.matched.as_ref()).is_some_and(|matched| {
-        // An upstream's own header of this name never gets here: only we may say so.
-        matched.route.deployment.upstream.is_simulated()
-    });
+    // An upstream's own header of this name never gets here: only we may say so.
+    let simulated = call.facts().and_then(|facts| facts.to()).is_some_and(|upstream| upstream.is_simulated());
     let mut response = passed_on(reply, call, flight, id, view);
     if simulated {
         response.headers_mut().insert(SIMULATED, HeaderValue::from_static("1"));
@@ -107,8 +105,12 @@ where
             Response::from_parts(dressed(parts, id, view), ResponseBody::Full(body))
         }
         Reply::Answer { mut parts, body, usage_chunk, at_upstream } => {
-            let dialect = call.facts().and_then(|facts| facts.endpoint).and_then(Dialect::of);
-            let reader = Reader::of(&parts.headers, dialect, usage_chunk);
+            let (dialect, by_path) =
+                call.facts().map_or((None, None), |facts| (facts.endpoint.and_then(Dialect::of), facts.by_path()));
+            let reader = match by_path {
+                None => Reader::of(&parts.headers, dialect, usage_chunk),
+                Some(bills) => Reader::along(&parts.headers, bills),
+            };
             let framed = parts.headers.contains_key(CONTENT_LENGTH)
                 || parts.headers.contains_key(TRANSFER_ENCODING)
                 || parts.version == http::Version::HTTP_2;
@@ -307,8 +309,8 @@ where
 
 impl<B> MeteredBody<B> {
     fn reads_on(&mut self) -> bool {
-        let matched = self.call.facts().and_then(|facts| facts.matched.as_ref());
-        matched.is_some_and(|matched| matched.route.deployment.upstream.on_disconnect == OnDisconnect::Drain)
+        let to = self.call.facts().and_then(|facts| facts.to());
+        to.is_some_and(|upstream| upstream.on_disconnect == OnDisconnect::Drain)
     }
 
     /// Writes down what was read.

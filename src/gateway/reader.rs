@@ -10,6 +10,7 @@ use super::call::Reading;
 use crate::stream::{Ended, Passed, Scanner, UsageChunk};
 use crate::usage::Dialect;
 use crate::usage::json::BodyScanner;
+use crate::wire::endpoint::by_path::Bills;
 
 mod decoded;
 mod raw;
@@ -27,6 +28,9 @@ pub(super) enum Reader {
     Decoded(Box<Decoded>),
     /// Nothing can be read in it; the word says why.
     Blind(&'static str),
+    /// The answer to a call that went by its path: of a kind that we do not know, so only its usage is read, and its end is
+    /// the transport's. `None` where no usage in it is new.
+    Along(Option<Box<Reader>>),
 }
 
 /// What the end of an upstream's bytes is.
@@ -52,6 +56,13 @@ impl Reader {
             },
             (Some(_), Some(_)) => Reader::Blind("compressed"),
         }
+    }
+
+    /// What reads the answer to a call that went by its path.
+    pub(super) fn along(headers: &HeaderMap, bills: Bills) -> Self {
+        // Usage at the root, under either family's names.
+        let reader = || Box::new(Reader::of(headers, Some(Dialect::Chat), UsageChunk::Keep));
+        Reader::Along((bills == Bills::New).then(reader))
     }
 
     fn decoded(coding: Coding, reader: Reader) -> Self {
@@ -94,7 +105,8 @@ impl Reader {
             Reader::Json(scanner) => scanner.feed(bytes),
             Reader::Raw(raw) => raw.read(bytes),
             Reader::Decoded(decoded) => decoded.read(bytes),
-            Reader::Blind(_) => {}
+            Reader::Along(Some(reader)) => reader.read(bytes),
+            Reader::Blind(_) | Reader::Along(None) => {}
         }
     }
 
@@ -116,7 +128,12 @@ impl Reader {
                 };
                 !framed && !whole || !over
             }
-            Reader::Raw(_) | Reader::Blind(_) => false,
+            // Decoders give out the rest at the end.
+            Reader::Along(Some(reader)) => {
+                let _ = reader.end(true);
+                false
+            }
+            Reader::Raw(_) | Reader::Blind(_) | Reader::Along(None) => false,
         };
         if cut { End::Cut } else { End::Whole(None) }
     }
@@ -127,7 +144,8 @@ impl Reader {
             Reader::Stream(scanner, _) => scanner.told_failure(),
             Reader::Json(scanner) => scanner.told_failure(),
             Reader::Decoded(decoded) => decoded.reader().told_failure(),
-            Reader::Raw(_) | Reader::Blind(_) => false,
+            Reader::Along(Some(reader)) => reader.told_failure(),
+            Reader::Raw(_) | Reader::Blind(_) | Reader::Along(None) => false,
         }
     }
 
@@ -158,6 +176,8 @@ impl Reader {
                 let unmetered = decoded.why_not().filter(|_| reading.usage.is_none()).or(reading.unmetered);
                 Reading { unmetered, ..reading }
             }
+            Reader::Along(Some(reader)) => reader.reading(),
+            Reader::Along(None) => Reading::default(),
             Reader::Blind(why) => Reading { unmetered: Some(why), ..Reading::default() },
         }
     }
@@ -168,7 +188,8 @@ impl Reader {
             Reader::Stream(scanner, _) => scanner.served_model(),
             Reader::Json(scanner) => scanner.served_model(),
             Reader::Decoded(decoded) => decoded.reader().served_model(),
-            Reader::Raw(_) | Reader::Blind(_) => None,
+            Reader::Along(Some(reader)) => reader.served_model(),
+            Reader::Raw(_) | Reader::Blind(_) | Reader::Along(None) => None,
         }
     }
 }

@@ -44,6 +44,15 @@ pub enum Payload {
 }
 
 impl Payload {
+    /// All of it, if it is JSON; nothing of a form.
+    #[must_use]
+    pub fn json(&self) -> &[u8] {
+        match self {
+            Payload::Json(body) => body,
+            Payload::Form(_) => &[],
+        }
+    }
+
     /// How many bytes have arrived (of JSON: decoded).
     #[must_use]
     pub fn arrived(&self) -> u64 {

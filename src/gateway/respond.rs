@@ -80,13 +80,7 @@ pub fn told(error: &GatewayError) -> Told {
         },
         GatewayError::KeptState { param } => Told {
             param: Some((*param).to_owned()),
-            ..plain(
-                StatusCode::BAD_REQUEST,
-                "unsupported_parameter",
-                format!(
-                    "`{param}` is not available on this gateway: its answer would be kept by the provider and fetched later. Leave it out, and stream the answer instead."
-                ),
-            )
+            ..plain(StatusCode::BAD_REQUEST, "unsupported_parameter", without_state(param))
         },
         GatewayError::NotInPlan { param, asked, bound } => Told {
             param: Some((*param).to_owned()),
@@ -192,12 +186,39 @@ fn endpoint(error: &NotServed) -> Told {
         NotServed::Stateful => plain(
             StatusCode::NOT_FOUND,
             "stateful_not_served",
-            "This URL needs an upstream that keeps state, and none is configured here. Send whole inputs to the stateless endpoints instead.",
+            "This URL needs an upstream that keeps state, and your tenant has none on this gateway. Send whole inputs to the stateless endpoints instead; or ask the operator to name one as `stateful` in your tenant's table of the configuration.",
         ),
         NotServed::Method { allow } => {
             plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", format!("This URL is served with {allow}."))
         }
     }
+}
+
+/// What to do instead of asking for kept state.
+fn without_state(param: &str) -> String {
+    let (why, instead) = match param {
+        "store" => (
+            "nothing may be kept by the provider, and left out it means true",
+            "Send \"store\": false, and with each call all of its input.",
+        ),
+        "background" => (
+            "its answer would be kept by the provider and fetched later",
+            "Leave it out, and stream the answer instead.",
+        ),
+        "file_id" => (
+            "the file is kept by one provider, and this call may go to another",
+            "Send the file itself: file_data in an input_file, image_url with a data URL in an input_image.",
+        ),
+        "item_reference" => (
+            "the item is kept by one provider, and this call may go to another",
+            "Send the item itself with all of its content; of reasoning its encrypted_content, which `include` asks for.",
+        ),
+        _ => (
+            "what it names is kept by one provider, and this call may go to another",
+            "Leave it out, and send the whole conversation as `input`.",
+        ),
+    };
+    format!("`{param}` is not available for this model on this gateway: {why}. {instead}")
 }
 
 fn receive(error: &ReceiveError) -> Told {

@@ -5,15 +5,6 @@
 use super::error::GatewayError;
 use crate::routing::{Matched, RouteTable};
 use crate::tenant::Tenant;
-use crate::wire::peek::Peek;
-
-/// Refuses what would go on after the call has ended: nobody could count it, nor fetch its answer here.
-///
-/// # Errors
-/// 400 `unsupported_parameter` for `background`.
-pub fn ends_with_the_call(peek: &Peek) -> Result<(), GatewayError> {
-    if peek.state.background { Err(GatewayError::KeptState { param: "background" }) } else { Ok(()) }
-}
 
 /// The route for a model name. To a tenant that may not use it, a model does not exist.
 ///

@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::receive::Bounds;
 use crate::routing::RouteTable;
+use crate::routing::prices::PriceTable;
 use crate::tenant::directory::Directory;
 use crate::upstream::Upstream;
 use crate::wire::peek::Rules;
@@ -24,6 +25,8 @@ pub struct Running {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Where calls go whose path is not known; `None`: they are refused.
     pub unknown_paths: Option<Arc<Upstream>>,
+    /// What calls cost; the routes hold the same table.
+    pub prices: Arc<PriceTable>,
     /// How large bodies may be.
     pub bounds: Bounds,
     /// How strictly bodies are read.

@@ -18,6 +18,7 @@ use crate::net::clock::Moment;
 use crate::telemetry::series;
 use crate::usage::record::{Outcome, UsageRecord};
 use crate::usage::{Billed, Source, Usage};
+use crate::wire::endpoint::Endpoint;
 
 mod verdict;
 
@@ -203,21 +204,25 @@ fn count(services: &Services, facts: &Facts, verdict: &Verdict, cost: &Cost, out
     if let Some(usd) = cost.usd() {
         meters.cost(usd, metrics);
     }
+    if facts.matched.is_none() && facts.by_path().is_none() {
+        return;
+    }
+    let word = endpoint_word(facts);
+    if let Cost::Unknown(why) = cost {
+        metrics.counter(&series::UNPRICED, &[word, why.as_str()]).increment(1);
+    }
+    if let Some(reason) = verdict.estimated {
+        metrics.counter(&series::ESTIMATED, &[word, reason]).increment(1);
+    }
+    if let Some(reason) = facts.reading.unmetered {
+        metrics.counter(&series::UNMETERED, &[word, reason]).increment(1);
+    }
+    for anomaly in facts.reading.anomalies.iter() {
+        metrics.counter(&series::ANOMALIES, &[word, anomaly.as_str()]).increment(1);
+    }
     let (Some(matched), Some(endpoint)) = (&facts.matched, facts.endpoint) else {
         return;
     };
-    if let Cost::Unknown(why) = cost {
-        metrics.counter(&series::UNPRICED, &[endpoint.path(), why.as_str()]).increment(1);
-    }
-    if let Some(reason) = verdict.estimated {
-        metrics.counter(&series::ESTIMATED, &[endpoint.path(), reason]).increment(1);
-    }
-    if let Some(reason) = facts.reading.unmetered {
-        metrics.counter(&series::UNMETERED, &[endpoint.path(), reason]).increment(1);
-    }
-    for anomaly in facts.reading.anomalies.iter() {
-        metrics.counter(&series::ANOMALIES, &[endpoint.path(), anomaly.as_str()]).increment(1);
-    }
     if facts.sent.is_none() {
         return;
     }
@@ -274,7 +279,7 @@ fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, cost: &Co
         model: facts.model.as_deref(),
         served_model: facts.served_model.as_deref(),
         upstream: facts.upstream.as_deref(),
-        endpoint: facts.endpoint.map_or("other", |endpoint| endpoint.path()),
+        endpoint: endpoint_word(facts),
         stream: facts.stream,
         status: (facts.status != 0).then_some(facts.status),
         outcome,
@@ -298,6 +303,11 @@ fn write_record(services: &Services, facts: &Facts, verdict: &Verdict, cost: &Co
     for sink in &services.records {
         sink.push(&line);
     }
+}
+
+/// The bounded word for what was asked for.
+fn endpoint_word(facts: &Facts) -> &'static str {
+    facts.endpoint.map_or("other", Endpoint::path)
 }
 
 fn unix_millis() -> i64 {

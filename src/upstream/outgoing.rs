@@ -1,6 +1,7 @@
 //! Builds the request that goes to an upstream: its path from the table, its headers by rule, its body as slices, or as it arrives.
 //!
-//! Must not know how it is sent, nor anything of the client's path: an upstream's path is never built from it.
+//! Must not know how it is sent, nor anything of the client's path: an upstream's path is never built from it, but for the
+//! calls that go by their path, which `wire::endpoint::by_path` has checked ([`shape_by_path`]).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use super::Upstream;
 use super::headers::{copy_request, is_hop_by_hop};
 use crate::net::clock::{Clock, Moment};
+use crate::wire::endpoint::by_path::ByPath;
 use crate::wire::endpoint::{Class, Endpoint};
 
 /// A request on its way to an upstream.
@@ -277,27 +279,48 @@ fn target(endpoint: Endpoint) -> &'static str {
 /// the operator's headers, which win over those, and at last what must be true: host, length, encoding, credential.
 #[must_use]
 pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, body: OutBody) -> Outgoing {
-    let prepared = &upstream.base.prepared;
     let method = if endpoint.class() == Class::ModelList { Method::GET } else { Method::POST };
+    let target = upstream.base.prepared.targets[endpoint as usize].clone();
+    shape_to(upstream, method, target, client, body)
+}
+
+/// Shapes a call that goes by its path, which stands below the upstream's base URI as it came. Its body is passed on unread,
+/// in the content coding that it came in. `None` where that path cannot stand in a request.
+#[must_use]
+pub fn shape_by_path(
+    upstream: &Arc<Upstream>,
+    method: &Method,
+    path: &ByPath,
+    client: &HeaderMap,
+    body: OutBody,
+) -> Option<Outgoing> {
+    let target = format!("{}/{}", upstream.base.path, path.target).parse().ok()?;
+    let mut outgoing = shape_to(upstream, method.clone(), target, client, body);
+    if let Some(coding) = client.get(CONTENT_ENCODING) {
+        outgoing.request.headers_mut().insert(CONTENT_ENCODING, coding.clone());
+    }
+    Some(outgoing)
+}
+
+fn shape_to(upstream: &Arc<Upstream>, method: Method, target: Uri, client: &HeaderMap, body: OutBody) -> Outgoing {
     let mut headers = HeaderMap::with_capacity(client.len() + upstream.headers.len() + 4);
     copy_request(upstream.provider, client, &mut headers);
     for (name, value) in upstream.headers.iter().filter(|(name, _)| !is_hop_by_hop(name.as_str())) {
         headers.insert(name.clone(), value.clone());
     }
-    headers.insert(HOST, prepared.host.clone());
+    headers.insert(HOST, upstream.base.prepared.host.clone());
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if method == Method::POST {
-        // Without a length hyper sends it in chunks.
-        if let Some(length) = body.left() {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
+    let has_body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
+    // Without a length hyper sends it in chunks.
+    if let Some(length) = body.left().filter(|&length| has_body || length > 0) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     if let Some(credential) = &upstream.authorization {
         headers.insert(AUTHORIZATION, credential.clone());
     }
     let mut request = Request::new(body);
     *request.method_mut() = method;
-    *request.uri_mut() = prepared.targets[endpoint as usize].clone();
+    *request.uri_mut() = target;
     *request.headers_mut() = headers;
     Outgoing { upstream: Arc::clone(upstream), request, sent: None }
 }

@@ -170,12 +170,7 @@ pub fn peek(endpoint: Endpoint, body: &[u8], rules: Rules) -> Result<Peek, BodyF
 ///
 /// # Errors
 /// As [`peek`].
-pub fn peek_named(
-    endpoint: Endpoint,
-    body: &[u8],
-    rules: Rules,
-    named: Option<&str>,
-) -> Result<Peek, BodyFault> {
+pub fn peek_named(endpoint: Endpoint, body: &[u8], rules: Rules, named: Option<&str>) -> Result<Peek, BodyFault> {
     refuse_other_encodings(body)?;
     let mut cursor = Cursor::new(body);
     if cursor.next_token() != Some(b'{') {

@@ -94,7 +94,11 @@ fn deployment(
     }
     let mut found = None;
     for target in to {
-        let upstream = target.get_ref().upstream.as_ref().and_then(|name| upstreams::serving(name, "this route has nowhere to go", upstreams, resolver));
+        let upstream = target
+            .get_ref()
+            .upstream
+            .as_ref()
+            .and_then(|name| upstreams::serving(name, "this route has nowhere to go", upstreams, resolver));
         found = found.or(upstream.map(|upstream| (target, upstream)));
     }
     let (target, upstream) = found?;

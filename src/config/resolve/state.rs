@@ -17,11 +17,7 @@ use crate::upstream::Upstream;
 const REFUSE: &str = "refuse";
 
 /// Every tenant's home is an upstream that serves, and one tenant's alone unless the upstream's table allows more.
-pub(super) fn homes(
-    tenants: &raw::Named<raw::Tenant>,
-    upstreams: &Upstreams,
-    resolver: &mut Resolver<'_, '_>,
-) {
+pub(super) fn homes(tenants: &raw::Named<raw::Tenant>, upstreams: &Upstreams, resolver: &mut Resolver<'_, '_>) {
     let mut first: HashMap<&str, (&str, usize)> = HashMap::new();
     for (tenant, written) in tenants {
         let Some(home) = &written.stateful else { continue };

@@ -9,15 +9,23 @@ use crate::net::clock::Moment;
 use crate::usage::record::Outcome;
 use crate::usage::{Source, Usage, estimate};
 use crate::wire::endpoint::Endpoint;
+use crate::wire::endpoint::by_path::Bills;
 
 /// The reason of an estimate that is no fault: answers of that kind never say tokens.
 const BY_TABLE: &str = "by_table";
 
 /// What the call is charged.
 pub(super) fn verdict(facts: &Facts, ending: Ending, now: Moment) -> Verdict {
+    if let Some(bills) = facts.by_path() {
+        return by_path(facts, ending, bills);
+    }
     match (ending, facts.reading.usage) {
         (Ending::NeverSent(_), _) => Verdict::no_tokens(RequestCharge::GivenBack),
         (_, Some(usage)) => Verdict::reported(usage),
+        // Its answer says that it was begun, and what it took is never told here.
+        (Ending::Whole | Ending::Broken(_), None) if facts.background && facts.sent.is_some() => {
+            estimated(facts.estimate.input, facts.estimate.output, "not_reported")
+        }
         (Ending::Whole, None) => match facts.sent {
             Some(_) if is_count(facts) => Verdict::no_tokens(RequestCharge::Kept),
             Some(_) => whole(facts, now),
@@ -30,6 +38,17 @@ pub(super) fn verdict(facts: &Facts, ending: Ending, now: Moment) -> Verdict {
             Some(sent) => broken(facts, ending, sent, now),
             None => Verdict::no_tokens(RequestCharge::GivenBack),
         },
+    }
+}
+
+/// A call that went by its path is charged what its answer reports, where that is new, and never an estimate: most of them
+/// are no inference.
+fn by_path(facts: &Facts, ending: Ending, bills: Bills) -> Verdict {
+    match (ending, facts.reading.usage) {
+        (Ending::NeverSent(_), _) => Verdict::no_tokens(RequestCharge::GivenBack),
+        (Ending::Broken(_), None) if facts.sent.is_none() => Verdict::no_tokens(RequestCharge::GivenBack),
+        (_, Some(usage)) if bills == Bills::New => Verdict::reported(usage),
+        _ => Verdict::no_tokens(RequestCharge::Kept),
     }
 }
 

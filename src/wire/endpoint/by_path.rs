@@ -107,7 +107,8 @@ fn is_spoken_for(words: &[&str]) -> bool {
     let exact = prefixes == 0;
     let same = |path: &str| {
         let mut names = path.split('/');
-        core.iter().all(|word| names.next().is_some_and(|name| name.eq_ignore_ascii_case(word))) && names.next().is_none()
+        core.iter().all(|word| names.next().is_some_and(|name| name.eq_ignore_ascii_case(word)))
+            && names.next().is_none()
     };
     // The table's own spelling is here only under a method that lists what is kept.
     let served = Endpoint::ALL.into_iter().map(Endpoint::path).find(|path| same(path));
@@ -155,7 +156,11 @@ mod tests {
             ("//v1//files/", Some("limit=2&after=f_1"), "files?limit=2&after=f_1"),
             ("/openai/files", Some("api-version=2024-10-21&purpose=batch"), "files?purpose=batch"),
             ("/openai/v1/files/a%20b/content", Some("api-version=1"), "files/a%20b/content"),
-            ("/v1/responses/resp_1", Some("include[]=a&include%5B%5D=b"), "responses/resp_1?include[]=a&include%5B%5D=b"),
+            (
+                "/v1/responses/resp_1",
+                Some("include[]=a&include%5B%5D=b"),
+                "responses/resp_1?include[]=a&include%5B%5D=b",
+            ),
             ("/v1/chat/completions", None, "chat/completions"),
             ("/v1/models/ft:gpt-4o:org::1", None, "models/ft:gpt-4o:org::1"),
             ("/tokenize", None, "tokenize"),
@@ -258,7 +263,10 @@ mod tests {
             assert!(is_passed_on(&method), "{method}");
         }
         for method in ["OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "GET, HEAD"] {
-            assert!(Method::from_bytes(method.as_bytes()).is_ok_and(|method| !is_passed_on(&method)) || method.contains(' '));
+            assert!(
+                Method::from_bytes(method.as_bytes()).is_ok_and(|method| !is_passed_on(&method))
+                    || method.contains(' ')
+            );
         }
     }
 

@@ -125,6 +125,55 @@ fn a_model_id_is_decoded_once_and_may_hold_slashes() {
 }
 
 #[test]
+fn azures_spellings_mean_the_same_operations_and_name_the_model_in_the_path() {
+    for (raw, endpoint) in [
+        ("/openai/v1/chat/completions", Endpoint::ChatCompletions),
+        ("/openai/responses", Endpoint::Responses),
+        ("//openai//v1//responses/compact/", Endpoint::Compact),
+        ("/openai/v1/audio/speech", Endpoint::Speech),
+    ] {
+        assert_eq!(found(&Method::POST, raw), Ok((endpoint, None)), "{raw}");
+    }
+    for (raw, endpoint, model) in [
+        ("/openai/deployments/gpt-5/chat/completions", Endpoint::ChatCompletions, "gpt-5"),
+        ("/openai/deployments/gpt-5/completions/", Endpoint::Completions, "gpt-5"),
+        ("/openai//deployments//gpt-5//chat//completions", Endpoint::ChatCompletions, "gpt-5"),
+        ("/openai/deployments/meta%2Fllama%203/embeddings", Endpoint::Embeddings, "meta/llama 3"),
+        ("/openai/deployments/meta/llama/chat/completions", Endpoint::ChatCompletions, "meta/llama"),
+        ("/openai/deployments/chat/chat/completions", Endpoint::ChatCompletions, "chat"),
+        ("/openai/deployments/a%252Fb/images/edits", Endpoint::ImageEdits, "a%2Fb"),
+        ("/openai/deployments/w/audio/transcriptions", Endpoint::Transcriptions, "w"),
+    ] {
+        assert_eq!(found(&Method::POST, raw), Ok((endpoint, Some(model.to_owned()))), "{raw}");
+        assert_eq!(found(&Method::GET, raw), Err(NotServed::Method { allow: "POST" }), "{raw}");
+    }
+    assert_eq!(found(&Method::GET, "/openai/models"), Ok((Endpoint::Models, None)));
+    assert_eq!(found(&Method::GET, "/openai/v1/models/m"), Ok((Endpoint::Model, Some("m".to_owned()))));
+    assert_eq!(found(&Method::GET, "/openai/files"), Err(NotServed::Stateful));
+    assert!(is_upgradable("/openai/v1/realtime") && is_upgradable("/openai/responses"));
+    for raw in [
+        "/openai",
+        "/openai/v1",
+        "/openai/openai/responses",
+        "/OpenAI/responses",
+        "/openai/v2/responses",
+        "/openai/deployments",
+        "/openai/deployments/gpt-5",
+        "/openai/deployments/chat/completions/x",
+        "/openai/deployments//embeddings",
+        "/openai/deployments/../embeddings",
+        "/openai/deployments/%2e%2e/embeddings",
+        "/openai/deployments/a/../b/embeddings",
+        "/openai/deployments/a%00b/embeddings",
+        "/openai/deployments/a%zz/embeddings",
+        "/openai/deployments/gpt-5/models",
+        "/openai/deployments/gpt-5/Chat/Completions",
+    ] {
+        assert_eq!(found(&Method::POST, raw), Err(NotServed::UnknownPath), "{raw}");
+    }
+}
+
+#[test]
 fn an_id_without_escapes_is_not_copied() {
     let found = find(&Method::GET, "/v1/models/gpt-5").unwrap();
     assert!(matches!(found.model_id, Some(Cow::Borrowed("gpt-5"))));

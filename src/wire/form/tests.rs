@@ -242,7 +242,8 @@ fn a_fault_stays() {
 
 #[test]
 fn an_unnamed_model_is_the_documented_default_or_missing() {
-    let model = |endpoint, head: &FormHead| head.peek(endpoint).map(|peek| peek.model).map_err(|fault| fault.code);
+    let model =
+        |endpoint, head: &FormHead| head.peek(endpoint, None).map(|peek| peek.model).map_err(|fault| fault.code);
     let plain = FormHead::default();
     assert_eq!(model(Endpoint::ImageVariations, &plain).as_deref(), Ok("dall-e-2"));
     assert_eq!(model(Endpoint::ImageEdits, &plain).as_deref(), Ok("dall-e-2"));
@@ -250,7 +251,7 @@ fn an_unnamed_model_is_the_documented_default_or_missing() {
     let newer = read(form(&[field("background", "opaque"), field("prompt", "a cat")])).unwrap();
     assert_eq!(model(Endpoint::ImageEdits, &newer), Err(MissingRequiredParameter));
     let named = read(form(&[field("model", "whisper-1"), field("prompt", "abc"), file("x")])).unwrap();
-    let peek = named.peek(Endpoint::Transcriptions).unwrap();
+    let peek = named.peek(Endpoint::Transcriptions, None).unwrap();
     assert_eq!((peek.model.as_str(), peek.text_bytes, peek.attachments, peek.choices), ("whisper-1", 3, 1, 1));
 }
 

@@ -159,7 +159,10 @@ mod tests {
             (r#""input":[{"role":"user","content":[{"type":"input_file","file_id":"f"}]}]"#, "file_id"),
             (r#""input":[{"role":"user","content":[{"file_id":"f","type":"input_image","detail":"low"}]}]"#, "file_id"),
             (r#""input":[{"role":"user","content":[{"type":"input_file","file\u005fid":"f"}]}]"#, "file_id"),
-            (r#""input":[{"type":"computer_call_output","call_id":"c","output":{"type":"computer_screenshot","file_id":"f"}}]"#, "file_id"),
+            (
+                r#""input":[{"type":"computer_call_output","call_id":"c","output":{"type":"computer_screenshot","file_id":"f"}}]"#,
+                "file_id",
+            ),
         ] {
             assert_eq!(read(members), Some(param), "{members}");
         }
