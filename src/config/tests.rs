@@ -219,6 +219,30 @@ fn defaults_are_those_of_the_reference() {
 }
 
 #[test]
+fn kept_state_is_resolved_and_shown() {
+    let more = "state = \"pass\"\nstateful = \"home\"\n[upstreams.home]\nprovider = \"simulator\"\n[upstreams.rest]\nprovider = \"simulator\"\n";
+    let text = format!("{GOOD}{more}")
+        .replace("anonymous = \"demo\"\n", "anonymous = \"demo\"\nunknown_paths = \"rest\"\n")
+        .replace("[tenants.demo]\n", "[tenants.demo]\nstateful = \"home\"\n");
+    let config = good(&text);
+    assert!(config.notices.is_empty(), "{:?}", config.notices);
+    let shown = config.redacted();
+    assert_eq!(shown["server"]["unknown_paths"], "rest");
+    assert_eq!(shown["tenants"]["demo"]["stateful"], "home");
+    assert_eq!((&shown["routes"][0]["state"], &shown["routes"][0]["stateful"]), (&"pass".into(), &"home".into()));
+    assert_eq!(shown["upstreams"]["home"]["shared_state"], false);
+    let plain = good(GOOD);
+    assert_eq!(
+        (&plain.redacted()["server"]["unknown_paths"], &plain.redacted()["routes"][0]["state"]),
+        (&"refuse".into(), &"auto".into())
+    );
+    assert!(config.series_bound() > plain.series_bound());
+
+    let idle = good(&text.replace("state = \"pass\"", "state = \"strip\""));
+    assert_eq!(idle.notices, ["route *: `stateful` has no effect without state = \"pass\""]);
+}
+
+#[test]
 fn one_value_may_stand_for_a_list_of_one() {
     let listed = good(GOOD);
     let lone = GOOD.replace("[\"*\"]", "\"*\"").replace("[\"sim\"]", "{ upstream = \"sim\" }");

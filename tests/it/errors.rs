@@ -239,7 +239,8 @@ async fn an_error_says_no_more_of_what_the_client_wrote_than_64_characters() {
 async fn work_that_outlives_its_call_is_refused_and_h2c_is_no_websocket() {
     let answer = Script::json(200, r#"{"output":[],"usage":{"input_tokens":1,"output_tokens":1}}"#);
     let upstream = MockUpstream::playing(answer).await;
-    let gateway = TestGateway::over(&upstream);
+    let gateway =
+        TestGateway::start(&standard(&upstream).replace("models = [\"*\"]", "models = [\"*\"]\nstate = \"strip\""));
     let got = gateway.post("/v1/responses", r#"{"model":"m","input":"x","background":true}"#).await;
     assert_eq!((got.status(), got.code()), (400, "unsupported_parameter".to_owned()));
     assert_eq!(upstream.received().len(), 0);

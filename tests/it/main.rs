@@ -6,6 +6,7 @@
 mod support;
 
 mod auth;
+mod azure;
 mod broken_answers;
 mod bytes;
 mod disconnect;
@@ -24,6 +25,8 @@ mod prices;
 mod records;
 mod series;
 mod smuggling;
+mod state;
+mod stateful;
 mod tidy;
 mod trust;
 mod unsent;

@@ -133,9 +133,8 @@ fn bills(method: &Method, words: &[&str]) -> Bills {
         return Bills::Shown;
     }
     match words {
-        ["responses" | "models", ..] | ["chat", "completions", ..] | [.., "cancel"] | ["threads", _, "runs", _] => {
-            Bills::Shown
-        }
+        ["chat", "completions", _] | ["models", ..] | ["threads", _, "runs", _] => Bills::Shown,
+        [family, .., "cancel"] if *family == "responses" || STATEFUL_FAMILIES.contains(family) => Bills::Shown,
         _ => Bills::New,
     }
 }
@@ -246,7 +245,15 @@ mod tests {
     #[test]
     fn usage_is_new_only_where_a_model_can_have_been_set_to_work() {
         let of = |method, raw| by_path(&method, raw, None).unwrap().bills;
-        for raw in ["/v1/threads/t/runs", "/v1/threads/runs", "/tokenize", "/v1/files", "/v1/messages"] {
+        for raw in [
+            "/v1/threads/t/runs",
+            "/v1/threads/runs",
+            "/tokenize",
+            "/v1/files",
+            "/v1/messages",
+            "/x/cancel",
+            "/responses/x/y",
+        ] {
             assert_eq!(of(Method::POST, raw), Bills::New, "{raw}");
             assert_eq!(of(Method::GET, raw), Bills::Shown, "{raw}");
         }
