@@ -293,12 +293,7 @@ to = "up"
         config::parse("t.toml", &text, Path::new("."), &BTreeMap::new()).map_err(|faults| faults.to_string())
     };
     let refused = read("", "up").unwrap_err();
-    for words in ["t.toml:9:", "tenants `a`", "`b`", "shared_state = true"] {
-        assert!(
-            refused.contains(words) || refused.contains(&words.replace('`', "\"")) || words.starts_with("t.toml"),
-            "{refused}"
-        );
-    }
+    assert!(refused.contains("keep their state at upstream") && refused.contains("shared_state = true"), "{refused}");
     assert!(read("shared_state = true", "up").is_ok());
     let unknown = read("", "upp").unwrap_err();
     assert!(unknown.contains("upp") && unknown.contains("up"), "{unknown}");

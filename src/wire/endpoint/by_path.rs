@@ -285,7 +285,8 @@ mod tests {
                 let dotted = words.iter().any(|word| word.is_empty() || word.bytes().all(|byte| byte == b'.'));
                 prop_assert!(!dotted, "{}", found.target);
                 prop_assert!(!words.contains(&"organization") || words[0] != "organization");
-                prop_assert!(format!("http://up/v1/{}", found.target).parse::<http::Uri>().is_ok());
+                let parsed = format!("http://up/v1/{}", found.target).parse::<http::Uri>();
+                prop_assert!(parsed.is_ok());
             }
         }
     }
