@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, AdminState};
 use crate::config::{Config, RecordSink, ServerConfig};
 use crate::gateway::Gateway;
+use crate::gateway::receive::Bounds;
 use crate::gateway::running::Running;
 use crate::gateway::services::Services;
 use crate::gateway::settle::SettleQueue;
@@ -234,7 +235,8 @@ fn settings(config: &Config, options: Options) -> Settings {
             write_stall: server.timeouts.write_stall,
             keep_alive: server.timeouts.keep_alive,
         },
-        max_body: server.max_body as u64,
+        // What is read and thrown away, so that a client sees why it was refused before it had sent all.
+        max_body: server.max_upload.max(server.max_body as u64),
         anonymous,
     }
 }
@@ -247,7 +249,11 @@ fn running(config: Config) -> Running {
         directory: Directory::new(config.tenants, config.anonymous.as_deref(), config.metrics.max_tenants, 0),
         routes: config.routes,
         upstreams: config.upstreams,
-        max_body: config.server.max_body,
+        bounds: Bounds {
+            body: config.server.max_body,
+            upload: config.server.max_upload,
+            spool: config.server.form_spool,
+        },
         rules: Rules { keys },
         since: i64::try_from(since).unwrap_or(i64::MAX),
         log_calls: config.log.calls,

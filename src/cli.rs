@@ -93,8 +93,8 @@ pub enum Command {
     Report(report::ReportArgs),
     /// Serve simulated OpenAI-style answers, for demos, staging and load tests
     ///
-    /// Answers chat, completions, responses, embeddings and models, streamed or not, with token counts, from nothing but
-    /// the request: no key, no network. The names of models ask for delays and faults.
+    /// Answers every endpoint of the stateless API, streamed or not, with token counts, from nothing but the request: no
+    /// key, no network. The names of models ask for delays, faults and the dialects of other servers.
     #[command(after_help = faults::help())]
     Simulate(SimulateArgs),
 }

@@ -78,6 +78,10 @@ pub struct ServerConfig {
     pub anonymous_anywhere: bool,
     /// The largest JSON body in bytes, on the wire and decoded.
     pub max_body: usize,
+    /// The largest form in bytes.
+    pub max_upload: u64,
+    /// How many bytes of a form may come before its `model` part: they are held in memory.
+    pub form_spool: usize,
     /// The most client connections at once.
     pub max_connections: usize,
     /// How long to go on accepting after SIGTERM.

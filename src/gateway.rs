@@ -7,6 +7,7 @@ pub mod authenticate;
 pub mod body;
 pub mod call;
 mod cost;
+pub mod decode;
 pub mod error;
 pub mod forward;
 pub mod limit_headers;
@@ -46,6 +47,7 @@ use body::ResponseBody;
 use call::Call;
 use error::{GatewayError, ReceiveError, TransportError};
 use forward::Reply;
+use receive::Inbound;
 use running::Running;
 use services::Services;
 use settle::Ending;
@@ -92,12 +94,12 @@ impl<U> Gateway<U> {
 impl<U, R> Gateway<U>
 where
     U: Service<Outgoing, Response = Response<R>, Error = UpstreamError> + Clone,
-    R: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+    R: Body<Data = Bytes, Error = UpstreamError> + Unpin + Send + 'static,
 {
     /// Answers one call. `peer` is the socket's address, never a header's.
     pub async fn handle<B>(&self, request: Request<B>, peer: SocketAddr) -> Response<ResponseBody<R>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<ReceiveError>,
     {
         let received = self.services.clock.now();
@@ -124,7 +126,7 @@ where
         id_header: HeaderValue,
     ) -> Response<ResponseBody<R>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<ReceiveError>,
     {
         let caller = match authenticate::authenticate(&parts.headers, &running.directory, &self.services.sign_ins, peer)
@@ -160,7 +162,7 @@ where
         call: &mut Call,
     ) -> Result<Answered<R>, GatewayError>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<ReceiveError>,
     {
         let (endpoint, model_id) = find(parts)?;
@@ -173,23 +175,25 @@ where
             return model_list::answer(model_id.as_deref(), &tenant, running).map(Answered::Here);
         }
 
-        let promised = receive::content_length(&parts.headers);
+        let promised = receive::promised_text(&parts.headers);
         admit::peek(&tenant, promised, &self.services.metrics, received)?;
-        let body = receive::receive(&parts.headers, body, running.max_body).await?;
+        let kind = receive::kind(endpoint, &parts.headers)?;
+        let payload = receive::receive(kind, &parts.headers, body, running.bounds, running.rules).await?;
         let here = self.now();
-        let inbound = receive::understand(endpoint, body, running.rules)?;
+        let Inbound { payload, peek } = receive::understand(endpoint, payload, running.rules)?;
         call.note(|facts| {
             facts.here = here;
-            facts.bytes_in = inbound.body.len() as u64;
-            facts.stream = inbound.peek.stream;
-            facts.model = Some(inbound.peek.model.clone());
+            facts.bytes_in = payload.arrived();
+            facts.stream = peek.stream;
+            facts.model = Some(peek.model.clone());
         });
-        route::ends_with_the_call(&inbound.peek)?;
-        let matched = route::route(&tenant, &inbound.peek.model, &running.routes)?;
+        route::ends_with_the_call(&peek)?;
+        let matched = route::route(&tenant, &peek.model, &running.routes)?;
         call.note(|facts| facts.matched = Some(matched.clone()));
-        let allowed = policy::hold(&tenant.policy, &matched.route, &inbound.peek)?;
-        let admission = admit::admit(call, &matched, &inbound, allowed, here).await?;
-        let reply = forward::forward(&self.upstreams, call, &admission, &matched, &parts.headers, inbound).await?;
+        let allowed = policy::hold(&tenant.policy, &matched.route, &peek)?;
+        let admission = admit::admit(call, &matched, &peek, allowed, here).await?;
+        let headers = &parts.headers;
+        let reply = forward::forward(&self.upstreams, call, &admission, &matched, headers, &peek, payload).await?;
         Ok(Answered::Upstream(reply, admission))
     }
 

@@ -14,7 +14,7 @@
 //! authenticate(&headers)            → Caller{tenant, key}          400 401
 //! find(path)                        → Endpoint                     404 405 426    models: answered here, from the routes
 //! peek(&tenant)                     → ()                           429            the cheapest refusal: nothing read yet
-//! receive(endpoint, body)           → Inbound{body, peek}          400 408 413 415
+//! receive(endpoint, body)           → Inbound{payload, peek}         400 408 413 415
 //! route(&tenant, &model)            → Matched{route, pattern}      404
 //! hold(&plan, &route, &peek)        → Allowed{output cap}           400            what the plan lets a call ask for
 //! admit(&mut call, &matched, …)     → Admission{flight, view}      429            all limits at once, or none
@@ -36,7 +36,7 @@
 //! | [`server`] | takes connections, refuses what two readers could understand in two ways, keeps time |
 //! | [`gateway`] | ★ the stages above; the only place that knows them all |
 //! | [`tenant`] | who may call, with which key, for which models, within which limits |
-//! | [`wire`] | the client's dialect: paths, the strict reading of JSON, the few spans that may be changed |
+//! | [`wire`] | the client's dialect: paths, the strict reading of JSON and of forms, the few spans that may be changed |
 //! | [`limits`] | admits or refuses, and settles what a call really took |
 //! | [`routing`] | finds the deployment for a model's name |
 //! | [`upstream`] | carries a shaped request to the server that does the work, and its answer back |
@@ -57,7 +57,9 @@
 //! # Invariants, worded as absences
 //!
 //! - No more of an answer is held than the frame in hand and one bounded partial line, and no byte of it is altered but by
-//!   taking out the usage chunk that only we asked for.
+//!   taking out the usage chunk that only we asked for. A compressed answer passes as it came, that chunk included; its usage
+//!   is read in a decoded copy, within bounds.
+//! - A client that leaves ends the upstream's work at once, or where `on_disconnect = "drain"` says so, within bounds.
 //! - If reading along fails, the client notices nothing: usage becomes an estimate, is marked so, and a counter rises.
 //! - No retry after the first byte of an answer.
 //! - No call waits for admission: it is admitted or refused now.

@@ -3,6 +3,7 @@
 //! Knows nobody of the rest of the crate.
 
 pub mod clock;
+pub mod joined;
 pub mod random;
 pub mod resolver;
 pub mod tls;

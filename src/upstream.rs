@@ -22,7 +22,7 @@ mod timer;
 pub use answer::{NetworkBody, UpstreamBody};
 pub use client::Client;
 pub use ledger::{Ledger, Waiting};
-pub use outgoing::{OutBody, Outgoing, Sent, shape};
+pub use outgoing::{Broken, OutBody, Outgoing, Sent, shape};
 
 /// A server that answers calls: base URI, credential and time-outs.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct Upstream {
     pub pool: PoolLimits,
     /// Whether it understands `stream_options.include_usage`.
     pub usage_in_stream: bool,
+    /// What becomes of an answer whose client left.
+    pub on_disconnect: OnDisconnect,
     /// The simulator answers in its place, as its credential is absent.
     pub simulated: bool,
 }
@@ -55,6 +57,16 @@ impl Upstream {
     pub fn is_simulated(&self) -> bool {
         self.simulated || self.provider == Provider::Simulator
     }
+}
+
+/// What becomes of an answer whose client left while it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnDisconnect {
+    /// The upstream is told to stop at once; what it used is estimated unless it was reported already.
+    #[default]
+    Cancel,
+    /// The rest is read for its usage, within bounds; then as [`OnDisconnect::Cancel`].
+    Drain,
 }
 
 /// The root that an endpoint's path is appended to.

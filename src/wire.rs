@@ -3,6 +3,7 @@
 //! Pure: knows no runtime, no hyper, no tenant, no upstream.
 
 pub mod endpoint;
+pub mod form;
 pub mod model_name;
 pub mod peek;
 pub mod splice;

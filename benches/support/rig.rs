@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use tollgate::config;
 use tollgate::gateway::Gateway;
 use tollgate::gateway::error::ReceiveError;
+use tollgate::gateway::receive::Bounds;
 use tollgate::gateway::running::Running;
 use tollgate::gateway::services::Services;
 use tollgate::gateway::settle::{SettleQueue, SettleTask};
@@ -152,7 +153,11 @@ impl Rig {
             directory: Directory::new(config.tenants, None, config.metrics.max_tenants, 0),
             routes: config.routes,
             upstreams: config.upstreams,
-            max_body: config.server.max_body,
+            bounds: Bounds {
+                body: config.server.max_body,
+                upload: config.server.max_upload,
+                spool: config.server.form_spool,
+            },
             rules: Rules::default(),
             since: 0,
             log_calls: false,

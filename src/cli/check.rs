@@ -68,7 +68,8 @@ fn ports(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  clients   http://{}/v1", server.listen)?;
     writeln!(out, "  admin     http://{}/status", config.admin.listen)?;
     let body = print_size(u64::try_from(server.max_body).unwrap_or(u64::MAX));
-    writeln!(out, "  at most   {} connections, bodies of {body}", server.max_connections)?;
+    let form = print_size(server.max_upload);
+    writeln!(out, "  at most   {} connections, bodies of {body}, forms of {form}", server.max_connections)?;
     let (delay, deadline) = (print_duration(server.drain_delay), print_duration(server.drain_deadline));
     writeln!(out, "  drain     {delay} still accepting, then at most {deadline}")?;
     let t = &server.timeouts;

@@ -19,7 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-/// The largest request body that is read, in bytes.
+/// The largest request body that is held, in bytes; a form is not held, and may be larger.
 pub const MAX_BODY: usize = 64 << 20;
 /// How long a connection may be without a request: longer than any client's pool keeps it.
 const IDLE: Duration = Duration::from_secs(120);
@@ -92,6 +92,11 @@ async fn connection(stream: TcpStream, simulator: Arc<Simulator>) {
 
 async fn answer(simulator: Arc<Simulator>, request: Request<Incoming>) -> Result<Response<SimBody>, Unanswered> {
     let (parts, body) = request.into_parts();
+    // Forms hold files: they are read as they come, whatever their size.
+    if simulator::is_form(&parts.headers) {
+        let upload = simulator::read_form(&parts.headers, body).await?;
+        return Ok(simulator.answer_form(&parts.method, parts.uri.path(), upload).await?);
+    }
     match collect(body).await? {
         Some(body) => Ok(simulator.answer(&parts.method, parts.uri.path(), body).await?),
         None => Ok(simulator::too_large(MAX_BODY)),

@@ -71,7 +71,7 @@ fn check_tells_what_the_shipped_file_means() {
     ports
       clients   http://127.0.0.1:8080/v1
       admin     http://127.0.0.1:9090/status
-      at most   10000 connections, bodies of 64MiB
+      at most   10000 connections, bodies of 64MiB, forms of 256MiB
       drain     5s still accepting, then at most 10m
       silence   hello 10s, head 10s, body_idle 30s, write_stall 1m, keep_alive 75s
 

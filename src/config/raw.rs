@@ -44,6 +44,8 @@ pub(super) struct Server {
     pub(super) anonymous: Option<Spanned<String>>,
     pub(super) anonymous_anywhere: bool,
     pub(super) max_body: Whole,
+    pub(super) max_upload: Whole,
+    pub(super) form_spool: Whole,
     pub(super) max_connections: Whole,
     pub(super) drain_delay: Span,
     pub(super) drain_deadline: Span,
@@ -111,10 +113,18 @@ pub(super) struct Upstream {
     #[serde(default)]
     pub(super) headers: BTreeMap<String, String>,
     pub(super) usage_in_stream: bool,
+    pub(super) on_disconnect: OnDisconnect,
     pub(super) max_connections: Whole,
     pub(super) pool: Pool,
     pub(super) timeouts: Timeouts,
     pub(super) ca: Option<Spanned<PathBuf>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnDisconnect {
+    Cancel,
+    Drain,
 }
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]

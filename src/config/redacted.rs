@@ -12,7 +12,7 @@ use crate::provider::Provider;
 use crate::routing::Route;
 use crate::secret::SecretSource;
 use crate::tenant::policy::Excess;
-use crate::upstream::{BaseUri, Upstream};
+use crate::upstream::{BaseUri, OnDisconnect, Upstream};
 use crate::usage::price::Prices;
 
 impl Config {
@@ -56,6 +56,8 @@ fn server(server: &ServerConfig, anonymous: Option<&str>) -> Value {
         "anonymous": anonymous,
         "anonymous_anywhere": server.anonymous_anywhere,
         "max_body": print_size(u64::try_from(server.max_body).unwrap_or(u64::MAX)),
+        "max_upload": print_size(server.max_upload),
+        "form_spool": print_size(u64::try_from(server.form_spool).unwrap_or(u64::MAX)),
         "max_connections": server.max_connections,
         "drain_delay": print_duration(server.drain_delay),
         "drain_deadline": print_duration(server.drain_deadline),
@@ -137,6 +139,7 @@ fn upstream(upstream: &Upstream, origin: &UpstreamOrigin) -> Value {
         "simulated": upstream.simulated,
         "headers": upstream.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
         "usage_in_stream": upstream.usage_in_stream,
+        "on_disconnect": match upstream.on_disconnect { OnDisconnect::Cancel => "cancel", OnDisconnect::Drain => "drain" },
         "max_connections": upstream.max_connections,
         "pool": { "idle": print_duration(upstream.pool.idle), "age": print_duration(upstream.pool.age) },
         "timeouts": {

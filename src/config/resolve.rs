@@ -123,6 +123,8 @@ fn server(raw: raw::Server) -> ServerConfig {
         listen: raw.listen.into_inner(),
         anonymous_anywhere: raw.anonymous_anywhere,
         max_body: whole(raw.max_body),
+        max_upload: raw.max_upload.0,
+        form_spool: whole(raw.form_spool),
         max_connections: whole(raw.max_connections),
         drain_delay: raw.drain_delay.0,
         drain_deadline: raw.drain_deadline.0,

@@ -190,6 +190,8 @@ fn defaults_are_those_of_the_reference() {
             listen: "127.0.0.1:8080".parse().unwrap(),
             anonymous_anywhere: false,
             max_body: 64 << 20,
+            max_upload: 256 << 20,
+            form_spool: 16 << 20,
             max_connections: 10_000,
             drain_delay: seconds(5),
             drain_deadline: seconds(600),
@@ -393,13 +395,13 @@ fn series_are_bounded_by_the_file_alone() {
 }
 
 /// Every leaf of the reference that this version has, as `table.key`, by hand: the other source that the schema must agree with.
-const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.max_body server.max_connections \
+const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.max_body server.max_upload server.form_spool server.max_connections \
     server.drain_delay server.drain_deadline server.lenient_keys server.timeouts.hello server.timeouts.head \
     server.timeouts.body_idle server.timeouts.write_stall server.timeouts.keep_alive admin.listen plans.*.requests \
     plans.*.tokens plans.*.concurrent plans.*.reserve_output plans.*.shadow tenants.*.plan tenants.*.keys.sha256 \
     tenants.*.keys.label tenants.*.keys.expires tenants.*.models upstreams.*.provider upstreams.*.base_url \
     upstreams.*.credential.api_key.env upstreams.*.credential.api_key.file upstreams.*.without_credential \
-    upstreams.*.headers upstreams.*.usage_in_stream upstreams.*.max_connections upstreams.*.pool.idle \
+    upstreams.*.headers upstreams.*.usage_in_stream upstreams.*.on_disconnect upstreams.*.max_connections upstreams.*.pool.idle \
     upstreams.*.pool.age upstreams.*.timeouts.connect upstreams.*.timeouts.first_byte upstreams.*.timeouts.idle \
     upstreams.*.timeouts.total upstreams.*.ca routes.models routes.to.upstream routes.to.model routes.to.weight \
     routes.max_output_tokens routes.enforce_cap plans.*.max_output_tokens plans.*.clamp plans.*.max_choices \

@@ -5,13 +5,13 @@
 use super::call::{Call, Estimate, Flight};
 use super::error::GatewayError;
 use super::policy::Allowed;
-use super::receive::Inbound;
 use crate::limits::{Ask, Kind, Refusal, View};
 use crate::net::clock::Moment;
 use crate::routing::Matched;
 use crate::telemetry::metrics::Metrics;
 use crate::tenant::Tenant;
 use crate::usage::estimate;
+use crate::wire::peek::Peek;
 
 /// The smallest number of bytes that a token can stand for on average: less input than this is impossible (3-limits.md).
 const MOST_BYTES_A_TOKEN: u64 = 16;
@@ -43,7 +43,7 @@ pub fn peek(tenant: &Tenant, content_length: Option<u64>, metrics: &Metrics, now
 pub async fn admit(
     call: &mut Call,
     matched: &Matched,
-    inbound: &Inbound,
+    peek: &Peek,
     allowed: Allowed,
     now: Moment,
 ) -> Result<Admission, GatewayError> {
@@ -53,7 +53,6 @@ pub async fn admit(
     };
     let tenant = std::sync::Arc::clone(&facts.caller.tenant);
     let learned = tenant.learned.of(&matched.pattern);
-    let peek = &inbound.peek;
 
     let attachments = peek.attachments.saturating_mul(estimate::TOKENS_PER_ATTACHMENT);
     let input = estimate::tokens(peek.text_bytes, learned.bytes_per_input_token(now)).saturating_add(attachments);
@@ -64,6 +63,7 @@ pub async fn admit(
         input,
         output: learned_output.map_or(output_cap, |likely| likely.min(output_cap)),
         input_bytes: if peek.attachments == 0 { peek.text_bytes } else { 0 },
+        answers: peek.choices,
     };
     facts.learned = Some(learned);
 

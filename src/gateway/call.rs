@@ -83,6 +83,8 @@ pub struct Estimate {
     pub output: u64,
     /// Bytes of text in the request; 0 where attachments make them say nothing.
     pub input_bytes: u64,
+    /// Answers to each prompt that were asked for (`n`, `best_of`): images, where those are what is made.
+    pub answers: u64,
 }
 
 /// What the answer said of itself, as far as it was read.
@@ -184,6 +186,11 @@ impl Call {
         if let Some(facts) = self.facts.as_deref_mut() {
             write(facts);
         }
+    }
+
+    /// The call itself, to be ended elsewhere; what is left here has ended.
+    pub(super) fn take(&mut self) -> Call {
+        Call { services: Arc::clone(&self.services), facts: self.facts.take() }
     }
 
     /// Ends the call: settles what was reserved, counts it, writes its record.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::limits::Refusal;
 use crate::upstream::{UpstreamError, Waited};
 use crate::usage::record::Outcome;
-use crate::wire::endpoint::NotServed;
+use crate::wire::endpoint::{NotServed, Takes};
 use crate::wire::peek::BodyFault;
 
 /// Why a call was not answered by an upstream.
@@ -141,18 +141,38 @@ pub enum ReceiveError {
     /// Broken framing.
     #[error("malformed body: {0}")]
     Malformed(String),
-    /// Not JSON, by its `Content-Type`.
+    /// A form larger than `max_upload`.
+    #[error("form too large")]
+    UploadTooLarge {
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// Not what the endpoint takes, by its `Content-Type`.
     #[error("unsupported type")]
-    Type,
-    /// Compressed.
+    Type(Takes),
+    /// In a content coding that is not accepted.
     #[error("unsupported encoding")]
-    Encoding,
+    Encoding(EncodingFault),
+    /// Not valid in its content coding.
+    #[error("corrupt in its content coding")]
+    Corrupt,
     /// JSON in another character set.
     #[error("unsupported character set")]
     Charset,
     /// The client left while sending.
     #[error("client left")]
     Gone,
+}
+
+/// What is wrong with a body's `Content-Encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EncodingFault {
+    /// None that is understood.
+    Unknown,
+    /// One upon another.
+    Several,
+    /// Any, on a form.
+    Form,
 }
 
 impl GatewayError {
@@ -182,11 +202,11 @@ impl GatewayError {
             },
             GatewayError::Upgrade => "upgrade_not_supported",
             GatewayError::Receive(error) => match error {
-                ReceiveError::TooLarge { .. } => "request_too_large",
+                ReceiveError::TooLarge { .. } | ReceiveError::UploadTooLarge { .. } => "request_too_large",
                 ReceiveError::TimedOut => "request_timeout",
                 ReceiveError::Malformed(_) => "invalid_request",
-                ReceiveError::Type | ReceiveError::Encoding => "unsupported_media_type",
-                ReceiveError::Charset => "invalid_encoding",
+                ReceiveError::Type(_) | ReceiveError::Encoding(_) => "unsupported_media_type",
+                ReceiveError::Charset | ReceiveError::Corrupt => "invalid_encoding",
                 ReceiveError::Gone => "client_gone",
             },
             GatewayError::Body(fault) => fault.code.as_str(),

@@ -18,7 +18,7 @@ use super::admit::Admission;
 use super::call::Call;
 use super::error::GatewayError;
 use super::policy::Allowed;
-use super::receive::Inbound;
+use super::receive::{Payload, Upload};
 use super::resolved::{Attempt, Raised, UpstreamMeters};
 use super::settle::InputCharge;
 use crate::routing::Matched;
@@ -27,6 +27,7 @@ use crate::upstream::UpstreamError;
 use crate::upstream::outgoing::{OutBody, Outgoing, Sent, shape};
 use crate::usage::json::BodyScanner;
 use crate::usage::{Dialect, Usage};
+use crate::wire::peek::Peek;
 use crate::wire::splice::{self, Edit};
 
 /// The most of an upstream's error that is read; what is longer is cut.
@@ -70,7 +71,8 @@ pub async fn forward<U, B>(
     admitted: &Admission,
     matched: &Matched,
     client_headers: &HeaderMap,
-    inbound: Inbound,
+    peek: &Peek,
+    payload: Payload,
 ) -> Result<Reply<B>, GatewayError>
 where
     U: Service<Outgoing, Response = Response<B>, Error = UpstreamError> + Clone,
@@ -80,10 +82,10 @@ where
     let deployment = &matched.route.deployment;
     let upstream = &deployment.upstream;
     let meters = services.upstream(&upstream.name);
-    let endpoint = inbound.peek.endpoint;
-    let (body, usage_chunk) = rewritten(&inbound, matched, admitted.allowed);
-    let mut outgoing = shape(upstream, endpoint, client_headers, body);
+    let endpoint = peek.endpoint;
     let sent = Sent::not_yet(services.clock.clone());
+    let (body, usage_chunk, upload) = rewritten(peek, payload, matched, admitted.allowed, &sent);
+    let mut outgoing = shape(upstream, endpoint, client_headers, body);
     outgoing.sent = Some(sent.clone());
 
     let now = services.clock.now();
@@ -94,16 +96,20 @@ where
     });
     let at_upstream = meters.in_flight.raise();
     let mut upstreams = upstreams.clone();
-    let sending = Sending { call, sent };
+    let sending = Sending { call, sent, upload };
     std::future::poll_fn(|cx| upstreams.poll_ready(cx)).await?;
     let answered = upstreams.call(outgoing).await;
-    // Whoever carried it may not have said when, but an answer, or a failure after the first byte, shows that it went out.
-    if answered.as_ref().map_or_else(UpstreamError::sent, |_| true) {
+    // Whoever carried it may not have said when, but an answer, or a failure after the first byte of a whole body, shows that
+    // it went out.
+    if answered.as_ref().map_or_else(|error| error.sent() && sending.sent.has_body(), |_| true) {
         sending.sent.mark();
     }
+    let broken_off = sending.upload.as_ref().and_then(Upload::fault);
     drop(sending);
     let response = match answered {
         Ok(response) => response,
+        // Not the upstream's fault.
+        Err(_) if let Some(fault) = broken_off => return Err(fault.into()),
         Err(error) => {
             meters.attempted(Attempt::of_error(&error), &services.metrics);
             if let Some(kept_back) = meters.may_complain() {
@@ -124,26 +130,45 @@ where
     if parts.status.is_success() {
         return Ok(Reply::Answer { parts, body, usage_chunk, at_upstream });
     }
-    refusal(parts, body, Dialect::of(endpoint), &upstream.name, &meters).await
+    // Boxed: rare, and larger than all the rest of a call.
+    Box::pin(refusal(parts, body, Dialect::of(endpoint), &upstream.name, &meters)).await
 }
 
 /// A call that waits for its upstream. Writes down when it was sent, if it was; also when the client leaves meanwhile.
 struct Sending<'a> {
     call: &'a mut Call,
     sent: Sent,
+    upload: Option<Upload>,
 }
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
         let at = self.sent.at();
-        self.call.note(|facts| facts.sent = at);
+        let arrived = self.upload.as_ref().map(Upload::arrived);
+        self.call.note(|facts| {
+            facts.sent = at;
+            facts.bytes_in = arrived.unwrap_or(facts.bytes_in);
+        });
     }
 }
 
-/// The body with the few spans changed that must change, and whose the usage chunk is then.
-fn rewritten(inbound: &Inbound, matched: &Matched, allowed: Allowed) -> (OutBody, UsageChunk) {
+/// The body with the few spans changed that must change, and whose the usage chunk is then; how the upload goes on, where it
+/// does.
+fn rewritten(
+    peek: &Peek,
+    payload: Payload,
+    matched: &Matched,
+    allowed: Allowed,
+    sent: &Sent,
+) -> (OutBody, UsageChunk, Option<Upload>) {
     let deployment = &matched.route.deployment;
-    let peek = &inbound.peek;
+    let body = match payload {
+        Payload::Json(body) => body,
+        Payload::Form(form) => {
+            let (body, upload) = form.into_body(deployment.renamed(&peek.model).as_deref(), sent);
+            return (body, UsageChunk::Keep, upload);
+        }
+    };
     let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
     if let Some(name) = deployment.renamed(&peek.model) {
         edits.push(splice::rename_model(peek, &name));
@@ -161,8 +186,8 @@ fn rewritten(inbound: &Inbound, matched: &Matched, allowed: Allowed) -> (OutBody
         edits.push(edit);
         usage_chunk = UsageChunk::TakeOut;
     }
-    let slices = splice::splice(&inbound.body, &mut edits);
-    (OutBody::new(slices.into_parts()), usage_chunk)
+    let slices = splice::splice(&body, &mut edits);
+    (OutBody::new(slices.into_parts()), usage_chunk, None)
 }
 
 /// Reads an upstream's error whole, so that ids in it can be masked and its code be known.

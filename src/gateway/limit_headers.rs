@@ -16,13 +16,23 @@ const LIMIT_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-limit-toke
 const REMAINING_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-remaining-tokens");
 const RESET_TOKENS: HeaderName = HeaderName::from_static("x-ratelimit-reset-tokens");
 
-/// Puts in the tenant's limits, in OpenAI's formats. All values are cut from one buffer.
+/// Puts in the tenant's limits, in OpenAI's formats; headers of these names must not be there yet. All values are cut from
+/// one buffer.
 pub fn rate_limits(headers: &mut http::HeaderMap, view: &View) {
     let mut text = BytesMut::with_capacity(96);
-    let mut show = |shown: &Shown, [limit, remaining, reset]: [HeaderName; 3]| {
-        put(headers, limit, &mut text, |text| push_number(text, u128::from(shown.limit)));
-        put(headers, remaining, &mut text, |text| push_number(text, u128::from(shown.remaining)));
-        put(headers, reset, &mut text, |text| push_duration(text, shown.reset));
+    let mut show = |shown: &Shown, names: [HeaderName; 3]| {
+        push_number(&mut text, shown.limit);
+        let limit = text.len();
+        push_number(&mut text, shown.remaining);
+        let remaining = text.len();
+        push_duration(&mut text, shown.reset);
+        let all = text.split().freeze();
+        let values = [all.slice(..limit), all.slice(limit..remaining), all.slice(remaining..)];
+        for (name, value) in names.into_iter().zip(values) {
+            if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+                headers.append(name, value);
+            }
+        }
     };
     if let Some(shown) = &view.requests {
         show(shown, [LIMIT_REQUESTS, REMAINING_REQUESTS, RESET_REQUESTS]);
@@ -32,14 +42,7 @@ pub fn rate_limits(headers: &mut http::HeaderMap, view: &View) {
     }
 }
 
-fn put(headers: &mut http::HeaderMap, name: HeaderName, text: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) {
-    write(text);
-    if let Ok(value) = HeaderValue::from_maybe_shared(text.split().freeze()) {
-        headers.insert(name, value);
-    }
-}
-
-fn push_number(text: &mut BytesMut, number: u128) {
+fn push_number(text: &mut BytesMut, number: u64) {
     text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
@@ -52,7 +55,7 @@ pub fn go_duration(wait: Duration) -> String {
 }
 
 fn push_duration(text: &mut BytesMut, wait: Duration) {
-    let millis = wait.as_nanos().div_ceil(1_000_000);
+    let millis = u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
     if millis == 0 {
         return text.extend_from_slice(b"0s");
     }

@@ -19,17 +19,19 @@ use super::body::{CutShort, ResponseBody};
 use super::call::{Call, Flight};
 use super::forward::Reply;
 use super::limit_headers::rate_limits;
-use super::reader::Reader;
+use super::reader::{End, Reader};
 use super::resolved::{Attempt, Raised};
 use super::respond::{X_REQUEST_ID, X_TOLLGATE_REQUEST_ID};
 use super::settle::Ending;
 use crate::limits::View;
 use crate::simulator::SIMULATED;
-use crate::stream::{Boundary, Ended, Passed, UsageChunk, ending};
+use crate::stream::{Boundary, Passed, UsageChunk, ending};
 use crate::upstream::headers::clean_response;
-use crate::upstream::{UpstreamError, Waited};
+use crate::upstream::{OnDisconnect, UpstreamError, Waited};
 use crate::usage::Dialect;
 use crate::usage::record::Outcome;
+
+pub(crate) mod read_on;
 
 /// Headers that are put into an answer, at most: ids and limits.
 const OUR_HEADERS: usize = 9;
@@ -45,8 +47,10 @@ pub struct MeteredBody<B> {
     /// What is to go out before anything new is asked for.
     held: SmallVec<[Bytes; 4]>,
     after: After,
-    _flight: Flight,
-    _at_upstream: Raised,
+    flight: Option<Flight>,
+    at_upstream: Option<Raised>,
+    /// What reads the rest if the client leaves, where the upstream's `on_disconnect` wants that.
+    left: Option<fn(&mut MeteredBody<B>)>,
 }
 
 /// What follows what is held.
@@ -69,7 +73,7 @@ pub fn meter<B>(
     view: &View,
 ) -> Response<ResponseBody<B>>
 where
-    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin + Send + 'static,
 {
     let simulated = call.facts().and_then(|facts| facts.matched.as_ref()).is_some_and(|matched| {
         // An upstream's own header of this name never gets here: only we may say so.
@@ -90,7 +94,7 @@ fn passed_on<B>(
     view: &View,
 ) -> Response<ResponseBody<B>>
 where
-    B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
+    B: Body<Data = Bytes, Error = UpstreamError> + Unpin + Send + 'static,
 {
     match reply {
         Reply::Refusal { parts, body, input, usage } => {
@@ -119,9 +123,11 @@ where
                 framed,
                 held: SmallVec::new(),
                 after: After::More,
-                _flight: flight,
-                _at_upstream: at_upstream,
+                flight: Some(flight),
+                at_upstream: Some(at_upstream),
+                left: None,
             };
+            metered.left = metered.reads_on().then_some(read_on::read_on::<B>);
             if metered.inner.as_ref().is_some_and(Body::is_end_stream) {
                 metered.upstream_ended();
             }
@@ -226,18 +232,7 @@ where
         let fresh = self.call.has_no_first_byte();
         let first = fresh.then(|| clock.now());
         let whole = fresh && self.inner.as_ref().is_some_and(Body::is_end_stream) && !self.call.wants_text();
-        let passed = match &mut self.reader {
-            Reader::Stream(scanner, _) => scanner.feed(data),
-            Reader::Json(scanner) => {
-                if whole {
-                    scanner.feed_whole(&data)
-                } else {
-                    scanner.feed(&data)
-                }
-                Passed::Whole(data)
-            }
-            Reader::Blind(_) => Passed::Whole(data),
-        };
+        let passed = self.reader.take(data, whole);
         let length = match &passed {
             Passed::Whole(bytes) => bytes.len(),
             Passed::Parts(parts) => parts.iter().map(Bytes::len).sum(),
@@ -262,28 +257,12 @@ where
     /// The upstream's bytes are all here: was that the end of the answer?
     fn upstream_ended(&mut self) {
         self.inner = None;
-        let cut = match &mut self.reader {
-            Reader::Stream(scanner, _) => {
-                // Some upstreams never say [DONE]; that each choice was finished says as much. A usage does not: some
-                // report it on every chunk.
-                let cut = scanner.ended() == Ended::Open && !scanner.finished();
-                if !cut && let Some(rest) = scanner.finish() {
-                    self.held.push(rest);
-                }
-                cut
-            }
-            Reader::Json(scanner) => !self.framed && !scanner.is_complete(),
-            Reader::Blind(_) => false,
-        };
-        if cut {
-            return self.broke(&UpstreamError::Cut("it ended before the answer did".to_owned()));
+        match self.reader.end(self.framed) {
+            End::Cut => return self.broke(&UpstreamError::Cut("it ended before the answer did".to_owned())),
+            End::Whole(rest) => self.held.extend(rest),
         }
         self.after = After::End;
-        let told_failure = match &self.reader {
-            Reader::Stream(scanner, _) => scanner.told_failure(),
-            Reader::Json(scanner) => scanner.told_failure(),
-            Reader::Blind(_) => false,
-        };
+        let told_failure = self.reader.told_failure();
         self.close(if told_failure { Ending::Broken(Outcome::UpstreamError) } else { Ending::Whole });
     }
 
@@ -327,6 +306,11 @@ where
 }
 
 impl<B> MeteredBody<B> {
+    fn reads_on(&mut self) -> bool {
+        let matched = self.call.facts().and_then(|facts| facts.matched.as_ref());
+        matched.is_some_and(|matched| matched.route.deployment.upstream.on_disconnect == OnDisconnect::Drain)
+    }
+
     /// Writes down what was read.
     fn read_out(&mut self) {
         let reading = self.reader.reading();
@@ -339,9 +323,12 @@ impl<B> MeteredBody<B> {
 }
 
 impl<B> Drop for MeteredBody<B> {
-    /// The client left: what was read so far is what the call is charged by.
+    /// The client left: what was read so far is what the call is charged by, unless the rest is read too.
     fn drop(&mut self) {
         self.read_out();
+        if let Some(read_on) = self.left.filter(|_| self.inner.is_some() && !std::thread::panicking()) {
+            read_on(self);
+        }
     }
 }
 

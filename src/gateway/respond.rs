@@ -9,12 +9,12 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RET
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
-use super::error::{AuthenticateError, GatewayError, ReceiveError, TransportError};
+use super::error::{AuthenticateError, EncodingFault, GatewayError, ReceiveError, TransportError};
 use super::limit_headers::{go_duration, rate_limits};
 use crate::limits::{Kind, Period, Refusal, View, Why};
 use crate::net::random::Random;
 use crate::upstream::UpstreamError;
-use crate::wire::endpoint::NotServed;
+use crate::wire::endpoint::{NotServed, Takes};
 
 /// Whose error it is: only answers made here carry it.
 pub const X_TOLLGATE_ERROR: HeaderName = HeaderName::from_static("x-tollgate-error");
@@ -219,15 +219,23 @@ fn receive(error: &ReceiveError) -> Told {
             "invalid_request",
             format!("The body is not framed as HTTP wants it: {why}."),
         ),
-        ReceiveError::Type => plain(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "This endpoint takes JSON. Send `Content-Type: application/json`.",
+        ReceiveError::UploadTooLarge { limit } => plain(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "request_too_large",
+            format!(
+                "The form is larger than the {limit} bytes that are accepted here. Send less, or ask the operator to raise server.max_upload."
+            ),
         ),
-        ReceiveError::Encoding => plain(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            "Compressed bodies are not accepted here. Send the body without `Content-Encoding`.",
+        ReceiveError::Type(takes) => {
+            plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", expected(*takes))
+        }
+        ReceiveError::Encoding(fault) => {
+            plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", without_coding(*fault))
+        }
+        ReceiveError::Corrupt => plain(
+            StatusCode::BAD_REQUEST,
+            "invalid_encoding",
+            "The body is not valid in the coding that `Content-Encoding` names: damaged, cut, or (zstd) with a window above 8 MiB. Compress it anew, or send it plain.",
         ),
         ReceiveError::Charset => plain(
             StatusCode::BAD_REQUEST,
@@ -235,6 +243,30 @@ fn receive(error: &ReceiveError) -> Told {
             "JSON is UTF-8 (RFC 8259 8.1). Send the body as UTF-8, without another `charset`.",
         ),
         ReceiveError::Gone => plain(StatusCode::BAD_REQUEST, "invalid_request", "The body ended early."),
+    }
+}
+
+fn expected(takes: Takes) -> &'static str {
+    match takes {
+        Takes::Json | Takes::Nothing => "This endpoint takes JSON. Send `Content-Type: application/json`.",
+        Takes::Form => {
+            "This endpoint takes a form with files. Send `Content-Type: multipart/form-data` with its boundary, as HTTP libraries do for files."
+        }
+        Takes::JsonOrForm => {
+            "This endpoint takes JSON or a form with files. Send `Content-Type: application/json`, or `multipart/form-data` with its boundary."
+        }
+    }
+}
+
+fn without_coding(fault: EncodingFault) -> &'static str {
+    match fault {
+        EncodingFault::Unknown => {
+            "This `Content-Encoding` is not accepted here. Compress the body with gzip, br or zstd, or send it plain."
+        }
+        EncodingFault::Several => {
+            "Bodies are accepted in one content coding. Compress the body once, or send it plain."
+        }
+        EncodingFault::Form => "Forms are not accepted compressed. Send the form without `Content-Encoding`.",
     }
 }
 

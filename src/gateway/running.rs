@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::receive::Bounds;
 use crate::routing::RouteTable;
 use crate::tenant::directory::Directory;
 use crate::upstream::Upstream;
@@ -21,8 +22,8 @@ pub struct Running {
     pub routes: RouteTable,
     /// Who answers them.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// The most bytes of a body.
-    pub max_body: usize,
+    /// How large bodies may be.
+    pub bounds: Bounds,
     /// How strictly bodies are read.
     pub rules: Rules,
     /// Unix seconds from which it is in force: `created` in the model list.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use metrics::Histogram;
 
+use super::meter::read_on::ReadOn;
 use super::resolved::{Resolved, RouteMeters, UpstreamMeters};
 use super::settle::SettleQueue;
 use crate::net::clock::Clock;
@@ -36,6 +37,8 @@ pub struct Services {
     pub upstreams: Resolved<Arc<str>, UpstreamMeters>,
     /// Our own share of calls.
     pub overhead: Histogram,
+    /// Answers that are read on although their clients left.
+    pub read_on: ReadOn,
 }
 
 impl Services {
@@ -59,6 +62,7 @@ impl Services {
             routes: Resolved::default(),
             upstreams: Resolved::default(),
             overhead,
+            read_on: ReadOn::default(),
         }
     }
 

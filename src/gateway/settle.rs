@@ -17,7 +17,9 @@ use crate::limits::{Charge, Observed, RequestCharge};
 use crate::net::clock::Moment;
 use crate::telemetry::series;
 use crate::usage::record::{Outcome, UsageRecord};
-use crate::usage::{Billed, Source, Usage, estimate};
+use crate::usage::{Billed, Source, Usage};
+
+mod verdict;
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +148,7 @@ impl SettleTask {
 
 /// Does all that is due at a call's end. Async, as a limit store will be asked; with limits of one replica it never waits.
 pub async fn settle(services: Arc<Services>, mut facts: Box<Facts>, ending: Ending, now: Moment) {
-    let verdict = verdict(&facts, ending, now);
+    let verdict = verdict::verdict(&facts, ending, now);
     let outcome = outcome(ending);
     settle_limits(&services, &mut facts, &verdict, now);
     let cost = cost(&facts, &verdict.billed(&facts));
@@ -166,68 +168,6 @@ fn outcome(ending: Ending) -> Outcome {
         Ending::UpstreamRefused(_) => Outcome::UpstreamError,
         Ending::NeverSent(outcome) | Ending::Broken(outcome) => outcome,
     }
-}
-
-/// The table of 3-limits.md, step 6.
-fn verdict(facts: &Facts, ending: Ending, now: Moment) -> Verdict {
-    let reported = facts.reading.usage;
-    let estimate = |output, why| Verdict {
-        usage: Usage { input: facts.estimate.input, output, ..Usage::default() },
-        source: Some(Source::Estimated),
-        request: RequestCharge::Kept,
-        estimated: Some(why),
-    };
-    let generates = facts.endpoint.is_some_and(|endpoint| endpoint.generates());
-    match (ending, reported) {
-        (Ending::NeverSent(_), _) => Verdict::no_tokens(RequestCharge::GivenBack),
-        (_, Some(usage)) => Verdict::reported(usage),
-        (Ending::Whole, None) if facts.sent.is_none() => Verdict::no_tokens(RequestCharge::Kept),
-        (Ending::Whole, None) => estimate(if generates { written(facts, now) } else { 0 }, "not_reported"),
-        (Ending::UpstreamRefused(InputCharge::None), None) => Verdict::no_tokens(RequestCharge::Kept),
-        (Ending::UpstreamRefused(InputCharge::Filtered), None) => estimate(0, "content_filter"),
-        (Ending::Broken(_), None) => {
-            let Some(sent) = facts.sent else {
-                return Verdict::no_tokens(RequestCharge::GivenBack);
-            };
-            let unseen = if generates { worked(facts, sent, now) } else { 0 };
-            let seen = if generates { written(facts, now) } else { 0 };
-            // A stream shows what was written; an answer in one piece is written before its first byte comes.
-            let output = match (facts.first_byte, facts.stream) {
-                (None, _) => unseen,
-                (Some(_), true) => seen,
-                (Some(_), false) => seen.max(unseen),
-            };
-            estimate(output, why_broken(ending))
-        }
-    }
-}
-
-fn why_broken(ending: Ending) -> &'static str {
-    match outcome(ending) {
-        Outcome::ClientGone => "client_gone",
-        Outcome::Timeout => "timeout",
-        _ => "truncated",
-    }
-}
-
-/// Tokens in the text that passed; where it could not be read, in the bytes that passed, or in the time that they took.
-fn written(facts: &Facts, now: Moment) -> u64 {
-    let ratio =
-        facts.learned.as_ref().map_or(estimate::START_BYTES_PER_TOKEN, |learned| learned.bytes_per_output_token(now));
-    let read = estimate::tokens(facts.reading.text_bytes, ratio);
-    if facts.reading.unmetered.is_none() {
-        return read;
-    }
-    let timed = facts.sent.map_or(0, |sent| worked(facts, sent, now));
-    read.max(timed).max(estimate::tokens(facts.bytes_out, ratio))
-}
-
-/// Tokens that the upstream may have written unseen since it got the call, at most those planned for.
-fn worked(facts: &Facts, sent: Moment, now: Moment) -> u64 {
-    let until = facts.first_byte.unwrap_or(now);
-    let rate = facts.learned.as_ref().map_or(0.0, |learned| learned.output_tokens_per_second(now));
-    let tokens = until.since(sent).as_secs_f64() * rate;
-    (tokens.ceil() as u64).min(facts.estimate.output)
 }
 
 fn settle_limits(services: &Services, facts: &mut Facts, verdict: &Verdict, now: Moment) {

@@ -5,12 +5,10 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
-
 use super::admit::{self, Admission};
 use super::call::Call;
+use super::meter::read_on::ReadOn;
 use super::policy;
-use super::receive::Inbound;
 use super::services::Services;
 use super::settle::{SettleQueue, SettleTask};
 use crate::limits::{Kind, Period, PlanLimits, Quota, ReserveOutput};
@@ -22,7 +20,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::writer::{LineWriter, QUEUE_BYTES};
 use crate::tenant::directory::{Directory, TenantSpec};
 use crate::tenant::{Caller, Tenant};
-use crate::upstream::{BaseUri, PoolLimits, Timeouts, Upstream};
+use crate::upstream::{BaseUri, OnDisconnect, PoolLimits, Timeouts, Upstream};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::peek::{Rules, peek};
 
@@ -61,15 +59,35 @@ impl Rig {
         rig
     }
 
+    /// A rig whose tenant may spend this much at once, for many calls on one rig.
+    pub(super) fn with_burst(burst: u64) -> Rig {
+        let (settling, task) = SettleQueue::new();
+        let mut rig = Rig::spending(settling, burst);
+        rig.task = Some(task);
+        rig
+    }
+
+    /// A rig whose upstream has answers read on when their clients leave.
+    pub(super) fn reading_on(read_on: ReadOn) -> Rig {
+        let mut rig = Rig::new();
+        Arc::get_mut(&mut rig.services).unwrap().read_on = read_on;
+        rig.matched = matched(OnDisconnect::Drain);
+        rig
+    }
+
     pub(super) fn with_queue(settling: SettleQueue) -> Rig {
+        Rig::spending(settling, BURST)
+    }
+
+    fn spending(settling: SettleQueue, burst: u64) -> Rig {
         let (clock, lines) = (Clock::manual(), Lines::default());
         let records = LineWriter::start("records", lines.clone(), QUEUE_BYTES).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let services = Services::new(clock.clone(), Random::from_seed(1), metrics, vec![records], settling);
         let quota = |burst| vec![Quota { amount: 1, period: Period::Day, burst }];
         let limits = PlanLimits {
-            requests: quota(BURST),
-            tokens: quota(BURST),
+            requests: quota(burst),
+            tokens: quota(burst),
             concurrent: Some(1_000),
             reserve_output: ReserveOutput::Cap,
             shadow: false,
@@ -83,7 +101,7 @@ impl Rig {
             models: None,
         };
         let tenant = Arc::clone(&Directory::new(vec![spec], None, 10, 0).tenants()[0]);
-        Rig { clock, services: Arc::new(services), tenant, matched: matched(), task: None, lines }
+        Rig { clock, services: Arc::new(services), tenant, matched: matched(OnDisconnect::Cancel), task: None, lines }
     }
 
     /// A call that passed authentication and nothing else.
@@ -108,10 +126,9 @@ impl Rig {
             ),
         };
         let peek = peek(endpoint, body.as_bytes(), Rules::default()).unwrap();
-        let inbound = Inbound { body: Bytes::from(body), peek };
         let mut call = self.call();
-        let allowed = policy::hold(&self.tenant.policy, &self.matched.route, &inbound.peek).unwrap();
-        let admission = admit::admit(&mut call, &self.matched, &inbound, allowed, self.clock.now()).await.unwrap();
+        let allowed = policy::hold(&self.tenant.policy, &self.matched.route, &peek).unwrap();
+        let admission = admit::admit(&mut call, &self.matched, &peek, allowed, self.clock.now()).await.unwrap();
         call.note(|facts| {
             facts.endpoint = Some(endpoint);
             facts.stream = stream;
@@ -148,7 +165,7 @@ impl Rig {
     }
 }
 
-fn matched() -> Matched {
+fn matched(on_disconnect: OnDisconnect) -> Matched {
     let upstream = Upstream {
         name: "up".into(),
         provider: Provider::OpenAi,
@@ -159,6 +176,7 @@ fn matched() -> Matched {
         max_connections: 8,
         pool: PoolLimits::default(),
         usage_in_stream: true,
+        on_disconnect,
         simulated: false,
     };
     let route = Route {

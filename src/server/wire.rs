@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::ServerRefusal;
 use super::connection::Stream;
 use super::pulse::{Protocol, Pulse};
+use crate::net::joined;
 
 /// The bytes with which a client says that it speaks HTTP/2 (RFC 9113 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -235,7 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             ready!(me.poll_replacement(cx))?;
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        noted(&me.pulse, Pin::new(&mut me.stream).poll_write_vectored(cx, bufs))
+        noted(&me.pulse, joined::poll_write(&mut me.stream, cx, bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,9 +3,9 @@
 //! Must not know in which dialect it will be said, nor whether it is streamed.
 
 use super::example;
-use super::faults::{Behaviour, MAX_TOKENS};
+use super::faults::{Behaviour, Filter, MAX_TOKENS, Spice};
 use super::refusal::Refusal;
-use super::text::{self, Length, Seed};
+use super::text::{self, EMOJI, HIGH_HALF, LOW_HALF, Length, Seed};
 use super::tokens;
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -39,6 +39,8 @@ pub(super) enum Finish {
     Length,
     /// A function is to be called.
     ToolCalls,
+    /// A content filter stopped it.
+    Filtered,
 }
 
 impl Finish {
@@ -48,6 +50,7 @@ impl Finish {
             Finish::Stop => "stop",
             Finish::Length => "length",
             Finish::ToolCalls => "tool_calls",
+            Finish::Filtered => "content_filter",
         }
     }
 }
@@ -74,6 +77,10 @@ pub(super) struct Bounds<'a> {
     pub(super) stops: &'a [String],
     /// The length of prose.
     pub(super) length: Length,
+    /// What stands in prose beside its sentences.
+    pub(super) spice: Spice,
+    /// Whether a filter stops it.
+    pub(super) filter: Filter,
 }
 
 impl<'a> Bounds<'a> {
@@ -91,7 +98,7 @@ impl<'a> Bounds<'a> {
             }
             Some(tokens) => Length::Tokens(tokens as usize),
         };
-        Ok(Bounds { cap, stops, length })
+        Ok(Bounds { cap, stops, length, spice: behaviour.spice, filter: behaviour.filter })
     }
 }
 
@@ -99,7 +106,7 @@ impl Answer {
     /// Makes the answer that belongs to `seed`.
     pub(super) fn new(wish: &Wish, seed: Seed, bounds: &Bounds<'_>) -> Self {
         let (mut text, call, mut finish) = match wish {
-            Wish::Text => (text::write(seed, bounds.length), None, Finish::Stop),
+            Wish::Text => (text::write(seed, bounds.length, bounds.spice), None, Finish::Stop),
             Wish::Json(value) => (value.to_string(), None, Finish::Stop),
             Wish::Call { name, arguments } => (arguments.to_string(), Some(name.clone()), Finish::ToolCalls),
         };
@@ -112,12 +119,12 @@ impl Answer {
             text.truncate(capped);
             finish = Finish::Length;
         }
-        let ends = tokens::split(&text)
-            .scan(0_u32, |end, token| {
-                *end = end.saturating_add(u32::try_from(token.len()).unwrap_or(u32::MAX));
-                Some(*end)
-            })
-            .collect();
+        if bounds.filter == Filter::Output && call.is_none() {
+            text.truncate(tokens::truncate(&text, tokens::split(&text).count() / 2).len());
+            finish = Finish::Filtered;
+        }
+        let halves = bounds.spice == Spice::Emoji && call.is_none();
+        let ends = if halves { cut_emoji(&mut text) } else { ends(tokens::split(&text).map(str::len)) };
         Answer { text, call, finish, ends }
     }
 
@@ -132,6 +139,33 @@ impl Answer {
         let end = tokens.end.checked_sub(1).and_then(|last| self.ends.get(last)).map_or(0, |end| *end as usize);
         self.text.get(start..end).unwrap_or_default()
     }
+}
+
+/// Where each token ends.
+fn ends(lengths: impl Iterator<Item = usize>) -> Vec<u32> {
+    lengths
+        .scan(0_u32, |end, length| {
+            *end = end.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
+            Some(*end)
+        })
+        .collect()
+}
+
+/// Puts both halves for each emoji, and where a token would end between two emoji, has it end within the first of them.
+/// There are as many tokens as before.
+fn cut_emoji(text: &mut String) -> Vec<u32> {
+    let halves = String::from_iter([HIGH_HALF, LOW_HALF]);
+    let grown = halves.len() - EMOJI.len_utf8();
+    let (mut at, mut carried) = (0, 0);
+    let lengths = tokens::split(text).map(|token| {
+        at += token.len();
+        let length = carried + token.len() + token.matches(EMOJI).count() * grown;
+        carried = if token.ends_with(EMOJI) && text[at..].starts_with(EMOJI) { LOW_HALF.len_utf8() } else { 0 };
+        length - carried
+    });
+    let ends = ends(lengths);
+    *text = text.replace(EMOJI, &halves);
+    ends
 }
 
 /// The tokens of all answers together.
@@ -229,7 +263,7 @@ mod tests {
 
     fn answer(cap: Option<usize>, stops: &[&str]) -> Answer {
         let stops: Vec<String> = stops.iter().map(ToString::to_string).collect();
-        let bounds = Bounds { cap, stops: &stops, length: Length::Natural };
+        let bounds = Bounds { cap, stops: &stops, length: Length::Natural, spice: Spice::None, filter: Filter::Off };
         Answer::new(&Wish::Text, Seed::of(b"q"), &bounds)
     }
 

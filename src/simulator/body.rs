@@ -23,12 +23,24 @@ pub struct SimCut;
 /// Makes the events of a stream, one at a time.
 pub(super) type EventSource = Box<dyn Iterator<Item = Bytes> + Send + Sync>;
 
-/// What is sent.
+/// What is answered.
 pub(super) enum Reply {
     /// One JSON text.
     Json(Bytes),
+    /// Another text, with its content type.
+    Text(&'static str, String),
     /// Events, made when they are due.
     Events(EventSource),
+    /// A sound in pieces, with its content type.
+    Sound(&'static str, EventSource),
+}
+
+/// What is sent.
+pub(super) enum Payload {
+    /// A body of known length.
+    Whole(Bytes),
+    /// Pieces of a stream.
+    Pieces(EventSource),
 }
 
 /// The body of a simulated answer. Waits on tokio's timer, so it must be polled inside a runtime.
@@ -46,12 +58,26 @@ enum Source {
         now: Bytes,
         missing: u64,
     },
-    Events {
-        events: Peekable<EventSource>,
-        left: Option<u32>,
+    Pieces {
+        pieces: Peekable<EventSource>,
+        left: Option<Left>,
     },
     Cut,
     Silent,
+}
+
+/// How many pieces are sent of a stream that does not end well, and what comes then.
+struct Left {
+    pieces: u32,
+    then: Then,
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    Cut,
+    /// Half of one piece more, and the cut.
+    HalfAndCut,
+    Stall,
 }
 
 impl SimBody {
@@ -61,19 +87,24 @@ impl SimBody {
     }
 
     /// A body that is sent as `behaviour` says.
-    pub(super) fn new(reply: Reply, behaviour: &Behaviour) -> Self {
-        let source = match (reply, behaviour.ending) {
-            (_, Ending::Silent) => Source::Silent,
-            (Reply::Json(bytes), Ending::CutAfter(_)) => {
+    pub(super) fn new(payload: Payload, behaviour: &Behaviour) -> Self {
+        let source = match (payload, behaviour.ending) {
+            (_, Ending::Silent | Ending::StallAfter(0)) => Source::Silent,
+            (Payload::Whole(bytes), Ending::CutAfter(_) | Ending::CutInside(_)) => {
                 let now = bytes.slice(..bytes.len() / 2);
                 Source::Half { missing: (bytes.len() - now.len()) as u64, now }
             }
-            (Reply::Json(bytes), _) => Source::Whole(bytes),
-            (Reply::Events(_), Ending::CutAfter(0)) => Source::Cut,
-            (Reply::Events(events), Ending::CutAfter(most)) => {
-                Source::Events { events: events.peekable(), left: Some(most) }
+            (Payload::Whole(bytes), _) => Source::Whole(bytes),
+            (Payload::Pieces(_), Ending::CutAfter(0)) => Source::Cut,
+            (Payload::Pieces(pieces), ending) => {
+                let left = match ending {
+                    Ending::CutAfter(pieces) => Some(Left { pieces, then: Then::Cut }),
+                    Ending::StallAfter(pieces) => Some(Left { pieces, then: Then::Stall }),
+                    Ending::CutInside(number) => Some(Left { pieces: number, then: Then::HalfAndCut }),
+                    _ => None,
+                };
+                Source::Pieces { pieces: pieces.peekable(), left }
             }
-            (Reply::Events(events), _) => Source::Events { events: events.peekable(), left: None },
         };
         let sleep = matches!(source, Source::Cut).then(|| Box::pin(tokio::time::sleep(BEFORE_CUT)));
         SimBody { source, pace: behaviour.pace, sleep }
@@ -83,7 +114,7 @@ impl SimBody {
     fn rest(&mut self) {
         let pause = match self.source {
             Source::Cut => self.pace.max(BEFORE_CUT),
-            Source::Events { .. } => self.pace,
+            Source::Pieces { .. } => self.pace,
             _ => Duration::ZERO,
         };
         self.sleep = (!pause.is_zero()).then(|| Box::pin(tokio::time::sleep(pause)));
@@ -106,15 +137,22 @@ impl Source {
                 *self = Source::Cut;
                 Some(Ok(Frame::data(bytes)))
             }
-            Source::Events { events, left } => {
-                let event = events.next()?;
-                *left = left.map(|left| left.saturating_sub(1));
-                if *left == Some(0) {
-                    *self = Source::Cut;
-                } else if events.peek().is_none() {
-                    *self = Source::Whole(Bytes::new());
+            Source::Pieces { pieces, left } => {
+                let mut piece = pieces.next()?;
+                let then = left.as_mut().and_then(|left| {
+                    left.pieces = left.pieces.saturating_sub(1);
+                    (left.pieces == 0).then_some(left.then)
+                });
+                if matches!(then, Some(Then::HalfAndCut)) {
+                    piece.truncate(piece.len() / 2);
                 }
-                Some(Ok(Frame::data(event)))
+                match then {
+                    Some(Then::Cut | Then::HalfAndCut) => *self = Source::Cut,
+                    Some(Then::Stall) => *self = Source::Silent,
+                    None if pieces.peek().is_none() => *self = Source::Whole(Bytes::new()),
+                    None => {}
+                }
+                Some(Ok(Frame::data(piece)))
             }
             Source::Cut => {
                 *self = Source::Whole(Bytes::new());

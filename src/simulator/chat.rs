@@ -4,10 +4,11 @@
 
 use super::answer::{self, Answer, Bounds, Situation, Speaker};
 use super::body::Reply;
-use super::chunks::{Chunks, Dialect, FINGERPRINT, Function, Head, Usage, call_id};
-use super::faults::{Behaviour, Reporting};
+use super::chunks::{Chunks, Dialect, FINGERPRINT, Function, Head, call_id};
+use super::faults::Behaviour;
 use super::refusal::Refusal;
 use super::request::{self, Content, Delivery, Prompt, Stops, StreamOptions};
+use super::usage::{Spent, Usage};
 use super::{Plan, Stamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,7 +44,7 @@ struct Completion<'a> {
     model: &'a str,
     choices: Vec<Choice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    usage: Option<Option<Usage>>,
     service_tier: &'static str,
     system_fingerprint: &'static str,
 }
@@ -77,8 +78,7 @@ struct ToolCall<'a> {
 /// Reads the request and makes its answer.
 pub(super) fn plan(body: &[u8], stamp: Stamp) -> Result<Plan, Refusal> {
     let request: Request = request::read(body)?;
-    let model = request::model(request.model)?;
-    let behaviour = Behaviour::of_model(&model).map_err(|unknown| Refusal::model(unknown.to_string()))?;
+    let (model, behaviour) = Behaviour::required(request.model)?;
     let messages = request.messages.ok_or_else(|| Refusal::missing("messages"))?;
     let choices = request::choices(request.n)?;
     let cap =
@@ -134,7 +134,7 @@ fn whole(head: &Head, answers: &[Answer], input: u64, behaviour: &Behaviour) -> 
         created: head.created,
         model: &head.model,
         choices: answers.iter().enumerate().map(|(index, answer)| Choice::new(head, index, answer)).collect(),
-        usage: (behaviour.reporting != Reporting::Never).then(|| Usage::new(input, answer::total(answers))),
+        usage: behaviour.told(Spent::new(behaviour, input, answer::total(answers), answers.len() as u64).chat()),
         service_tier: "default",
         system_fingerprint: FINGERPRINT,
     };

@@ -5,12 +5,13 @@
 
 use super::answer::{self, Answer, Bounds, Wish};
 use super::body::Reply;
-use super::chunks::{Chunks, Dialect, FINGERPRINT, Head, Usage};
-use super::faults::{Behaviour, Reporting};
+use super::chunks::{Chunks, Dialect, FINGERPRINT, Head};
+use super::faults::Behaviour;
 use super::inputs::Inputs;
 use super::refusal::Refusal;
 use super::request::{self, Delivery, Stops, StreamOptions};
 use super::text::Seed;
+use super::usage::{Spent, Usage};
 use super::{Plan, Stamp};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ struct Completion<'a> {
     model: &'a str,
     choices: Vec<Choice<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    usage: Option<Option<Usage>>,
     system_fingerprint: &'static str,
 }
 
@@ -49,8 +50,7 @@ struct Choice<'a> {
 /// Reads the request and makes its answer: `n` choices for each prompt.
 pub(super) fn plan(body: &[u8], stamp: Stamp) -> Result<Plan, Refusal> {
     let request: Request = request::read(body)?;
-    let model = request::model(request.model)?;
-    let behaviour = Behaviour::of_model(&model).map_err(|unknown| Refusal::model(unknown.to_string()))?;
+    let (model, behaviour) = Behaviour::required(request.model)?;
     let prompts = request.prompt.ok_or_else(|| Refusal::missing("prompt"))?;
     prompts.check("prompt")?;
     let each = request::choices(request.n)?;
@@ -84,7 +84,7 @@ fn whole(head: &Head, answers: &[Answer], input: u64, behaviour: &Behaviour) -> 
         created: head.created,
         model: &head.model,
         choices: answers.iter().enumerate().map(choice).collect(),
-        usage: (behaviour.reporting != Reporting::Never).then(|| Usage::new(input, answer::total(answers))),
+        usage: behaviour.told(Spent::new(behaviour, input, answer::total(answers), answers.len() as u64).chat()),
         system_fingerprint: FINGERPRINT,
     })
 }

@@ -4,12 +4,14 @@
 //! Shapes: OpenAI's API reference, "Embeddings"; `base64` is little-endian 32-bit floats.
 
 use super::Plan;
+use super::base64::base64;
 use super::body::Reply;
-use super::faults::{Behaviour, Reporting};
+use super::faults::Behaviour;
 use super::inputs::Inputs;
 use super::refusal::Refusal;
 use super::request;
 use super::text::Seed;
+use super::usage::InputUsage;
 use serde::{Deserialize, Serialize};
 
 /// The length of a vector, unless the request says `dimensions`.
@@ -18,7 +20,6 @@ const DIMENSIONS: usize = 1536;
 const MOST_DIMENSIONS: i64 = 4096;
 /// Numbers in one answer at most: they are all held at once.
 const MOST_NUMBERS: usize = 1 << 22;
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 #[derive(Deserialize)]
 struct Request {
@@ -34,7 +35,7 @@ struct List {
     data: Vec<Item>,
     model: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Usage>,
+    usage: Option<Option<InputUsage>>,
 }
 
 #[derive(Serialize)]
@@ -51,17 +52,10 @@ enum Vector {
     Base64(String),
 }
 
-#[derive(Serialize)]
-struct Usage {
-    prompt_tokens: u64,
-    total_tokens: u64,
-}
-
 /// Reads the request and makes its answer.
 pub(super) fn plan(body: &[u8]) -> Result<Plan, Refusal> {
     let request: Request = request::read(body)?;
-    let model = request::model(request.model)?;
-    let behaviour = Behaviour::of_model(&model).map_err(|unknown| Refusal::model(unknown.to_string()))?;
+    let (model, behaviour) = Behaviour::required(request.model)?;
     let inputs = request.input.ok_or_else(|| Refusal::missing("input"))?;
     inputs.check("input")?;
     let dimensions = dimensions(request.dimensions)?;
@@ -76,13 +70,12 @@ pub(super) fn plan(body: &[u8]) -> Result<Plan, Refusal> {
     };
 
     let item = |(index, seed)| Item { object: "embedding", index, embedding: encode(vector(seed, dimensions)) };
-    let tokens = inputs.tokens();
-    let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
+    let usage = InputUsage::new(inputs.tokens());
     let reply = Reply::json(&List {
         object: "list",
         data: inputs.seeds().into_iter().enumerate().map(item).collect(),
         model,
-        usage: (behaviour.reporting != Reporting::Never).then_some(usage),
+        usage: behaviour.told(usage),
     });
     Ok(Plan { behaviour, reply })
 }
@@ -104,45 +97,9 @@ fn vector(mut seed: Seed, dimensions: usize) -> Vec<f32> {
     numbers.into_iter().map(|number| (number / length) as f32).collect()
 }
 
-/// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: impl Iterator<Item = u8>) -> String {
-    let mut text = String::new();
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for byte in bytes {
-        held = ((held << 8) | u32::from(byte)) & 0x3fff;
-        bits += 8;
-        while bits >= 6 {
-            bits -= 6;
-            text.push(letter(held >> bits));
-        }
-    }
-    if bits > 0 {
-        text.push(letter(held << (6 - bits)));
-    }
-    while !text.len().is_multiple_of(4) {
-        text.push('=');
-    }
-    text
-}
-
-fn letter(six_bits: u32) -> char {
-    char::from(ALPHABET[(six_bits & 63) as usize])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let pairs =
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE=")];
-        for (plain, encoded) in pairs {
-            assert_eq!(base64(plain.bytes()), encoded);
-        }
-        let numbers = [0.5_f32, -0.25, 0.125];
-        assert_eq!(base64(numbers.iter().flat_map(|n| n.to_le_bytes())), "AAAAPwAAgL4AAAA+", "the fixture's vector");
-    }
 
     #[test]
     fn vectors_have_length_one_and_depend_on_the_text_alone() {

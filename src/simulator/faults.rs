@@ -1,7 +1,11 @@
-//! Reads from a model's name how the simulator shall misbehave: `sim/slow-20ms+no-usage`.
+//! Reads from a model's name how the simulator shall behave and misbehave: `sim/slow-20ms+no-usage`.
 //!
-//! Must not know how an answer is made or sent. [`WORDS`] is the one list: parsing, `--help` and the README's table all
-//! come from it.
+//! Must not know how an answer is made or sent. [`WORDS`] is the one list: parsing, `--help`, the model list and the
+//! README's table all come from it.
+
+mod words;
+
+pub use words::WORDS;
 
 use http::StatusCode;
 use std::fmt::Write as _;
@@ -13,6 +17,8 @@ pub const PREFIX: &str = "sim/";
 pub const MAX_TOKENS: u32 = 200_000;
 /// The longest wait that can be asked for.
 pub const MAX_WAIT: Duration = Duration::from_secs(3600);
+/// The most bytes that an event can be padded with: 16 MiB.
+pub const MAX_PADDING: u32 = 16 << 20;
 
 /// One word that a model's name may hold.
 #[derive(Clone, Copy, Debug)]
@@ -26,83 +32,6 @@ pub struct Word {
     apply: fn(&mut Behaviour, &str) -> Option<()>,
 }
 
-/// Everything that can be asked for.
-pub const WORDS: &[Word] = &[
-    Word { stem: "plain", example: "", does: "a normal answer", apply: |_, _| Some(()) },
-    Word {
-        stem: "delay-",
-        example: "2s",
-        does: "wait before the head of the answer (ms, s, m, h; at most 1h)",
-        apply: |b, rest| set(&mut b.delay, duration(rest)?),
-    },
-    Word {
-        stem: "status-",
-        example: "429",
-        does: "fail with this status, 400 to 599; 429 and 503 say Retry-After: 1",
-        apply: |b, rest| set(&mut b.status, status(rest).map(Some)?),
-    },
-    Word {
-        stem: "cut-after-",
-        example: "5",
-        does: "drop the connection after this many events; without a stream, after half of the body",
-        apply: |b, rest| set(&mut b.ending, number(rest).map(Ending::CutAfter)?),
-    },
-    Word {
-        stem: "no-usage",
-        example: "",
-        does: "never report usage, not even when asked",
-        apply: |b, _| set(&mut b.reporting, Reporting::Never),
-    },
-    Word {
-        stem: "usage-every-chunk",
-        example: "",
-        does: "chat and completions streams: the usage so far on every chunk, asked for or not",
-        apply: |b, _| set(&mut b.reporting, Reporting::EveryChunk),
-    },
-    Word {
-        stem: "usage-zero-until-end",
-        example: "",
-        does: "chat and completions streams: usage, if asked for, is all zeros until the last chunk",
-        apply: |b, _| set(&mut b.reporting, Reporting::ZeroUntilEnd),
-    },
-    Word {
-        stem: "slow-",
-        example: "20ms",
-        does: "wait between two events of a stream",
-        apply: |b, rest| set(&mut b.pace, duration(rest)?),
-    },
-    Word {
-        stem: "tokens-",
-        example: "500",
-        does: "the length of a text answer in tokens, 1 to 200000",
-        apply: |b, rest| set(&mut b.tokens, number(rest).filter(|n| (1..=MAX_TOKENS).contains(n)).map(Some)?),
-    },
-    Word {
-        stem: "burst-",
-        example: "8",
-        does: "so many tokens in one event of a stream",
-        apply: |b, rest| set(&mut b.burst, number(rest).filter(|n| *n > 0)?),
-    },
-    Word {
-        stem: "silent",
-        example: "",
-        does: "send the head, then nothing, and keep the connection open",
-        apply: |b, _| set(&mut b.ending, Ending::Silent),
-    },
-    Word {
-        stem: "reset",
-        example: "",
-        does: "drop the connection before the head",
-        apply: |b, _| set(&mut b.ending, Ending::Reset),
-    },
-    Word {
-        stem: "error-event",
-        example: "",
-        does: "an error in the middle of the stream, and no proper end; without a stream: status 500",
-        apply: |b, _| set(&mut b.ending, Ending::ErrorEvent),
-    },
-];
-
 /// How one answer is to be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behaviour {
@@ -112,14 +41,40 @@ pub struct Behaviour {
     pub pace: Duration,
     /// Fail with this status instead.
     pub status: Option<StatusCode>,
+    /// Of what such a failure complains.
+    pub complaint: Complaint,
+    /// The shape of such a failure's body.
+    pub errors: ErrorShape,
+    /// When such a failure says that one may come back.
+    pub retry_after: RetryAfter,
+    /// What `x-should-retry` says on such a failure; `None` for no such header.
+    pub should_retry: Option<bool>,
     /// Length of the text in tokens, if it matters.
     pub tokens: Option<u32>,
     /// Tokens in one event; at least 1.
     pub burst: u32,
+    /// Tokens that are thought and not said, counted as output.
+    pub reasoning: u32,
+    /// Tokens of the input that are reported as cached; never more than there are.
+    pub cached: u32,
+    /// What stands in the text beside its sentences.
+    pub spice: Spice,
     /// How usage is told.
     pub reporting: Reporting,
+    /// Which figures usage has.
+    pub figures: Figures,
     /// How the answer ends.
     pub ending: Ending,
+    /// What a content filter says beside the answer.
+    pub filter: Filter,
+    /// How events and bodies are written down.
+    pub framing: Framing,
+    /// How the answer is compressed, whatever was accepted.
+    pub coding: Coding,
+    /// How much of a form is read before it fails.
+    pub reading: Reading,
+    /// Of so many calls one fails, is late or breaks off; the others are spared. At least 1.
+    pub one_in: u32,
 }
 
 /// How usage is told.
@@ -129,10 +84,44 @@ pub enum Reporting {
     Standard,
     /// Not at all.
     Never,
+    /// The key is there, and null, always.
+    Null,
+    /// At the end, even if nobody asked.
+    Forced,
     /// On every chunk what was used so far.
     EveryChunk,
+    /// On every chunk what its own choice has used so far, and the sum at the end, asked or not.
+    PerChoice,
     /// Zeros on every chunk, the truth on the last.
     ZeroUntilEnd,
+    /// On the chunk with the finish reason, then a chunk without choices and without usage.
+    OnFinish,
+    /// In `x_groq` of the last chunk with a choice.
+    Extension,
+}
+
+/// Which figures usage has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figures {
+    /// The sums and their details.
+    Full,
+    /// The sums alone.
+    Bare,
+    /// The sums, and `reasoning_tokens` beside them.
+    TopReasoning,
+    /// Seconds of sound instead of tokens, where sound was heard.
+    Seconds,
+}
+
+/// What stands in the text beside its sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spice {
+    /// Nothing.
+    None,
+    /// Emoji, which streams cut in two.
+    Emoji,
+    /// JSON that looks like a report of usage.
+    FakeUsage,
 }
 
 /// How an answer ends.
@@ -142,12 +131,138 @@ pub enum Ending {
     Whole,
     /// The connection is lost after so many events, or in the middle of a body.
     CutAfter(u32),
+    /// The connection is lost within the event of this number, from 1, or in the middle of a body.
+    CutInside(u32),
+    /// Nothing comes after so many events, and the connection stays open.
+    StallAfter(u32),
     /// Nothing comes after the head.
     Silent,
     /// The connection is lost before the head.
     Reset,
-    /// An error event in the middle.
-    ErrorEvent,
+    /// An error in the middle.
+    ErrorEvent(ErrorEvent),
+}
+
+/// How an error says itself in the middle of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorEvent {
+    /// An event with an error object, and nothing after it.
+    Plain,
+    /// An error object with a number as its code, then `[DONE]`.
+    ThenDone,
+    /// An error object in a chunk, beside its choices.
+    InChunk,
+    /// `response.failed` where there is such an event, and as [`ErrorEvent::Plain`] elsewhere.
+    Failed,
+}
+
+/// Of what a failure complains that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// What its status means.
+    Status,
+    /// The account's money is gone.
+    Quota,
+    /// The input is longer than the model can take.
+    TooLong,
+    /// The prompt was stopped by a filter.
+    Filtered,
+}
+
+/// The shape of an error's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorShape {
+    /// `{"error":{message,type,param,code}}`
+    OpenAi,
+    /// `{"error":{code,message}}`, the code being the status as a text.
+    CodeAndMessage,
+    /// As OpenAI's, but the code is the status, a number.
+    Numeric,
+    /// The fields of the error at top level.
+    Flat,
+    /// `{"error":{code,message,metadata}}`, the code being a number.
+    Metadata,
+    /// Plain text.
+    Text,
+    /// A page for people.
+    Html,
+    /// No body at all.
+    Empty,
+    /// As [`ErrorShape::Metadata`], with the status 200.
+    InSuccess,
+}
+
+/// When a failure says that one may come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryAfter {
+    /// After a second, on 429 and 503.
+    Standard,
+    /// Never a word of it.
+    Absent,
+    /// After so many seconds.
+    Seconds(u32),
+    /// After so many milliseconds, in `retry-after-ms` alone.
+    Millis(u32),
+    /// At a date, so long from now.
+    Date(Duration),
+    /// In words that no client can read.
+    Junk,
+}
+
+/// What a content filter says beside the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// Nothing.
+    Off,
+    /// A first chunk without choices, about the prompt.
+    Prompt,
+    /// That one, and a late chunk whose choice has no delta, about the answer.
+    Late,
+    /// The answer ends early, because of the filter.
+    Output,
+}
+
+/// How events and bodies are written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Framing {
+    /// Lines end with CR LF.
+    pub crlf: bool,
+    /// A comment comes before each event.
+    pub comments: bool,
+    /// `[DONE]` is left out.
+    pub undone: bool,
+    /// The last event lacks its blank line.
+    pub unended: bool,
+    /// The data of each event stands in two lines, without a space after the colon.
+    pub two_lines: bool,
+    /// Blank lines come before a JSON answer.
+    pub blank_lines: bool,
+    /// Bytes of padding in each event.
+    pub padding: u32,
+    /// The stream comes in pieces of so many bytes; 0 for one piece an event.
+    pub pieces: u32,
+}
+
+/// How an answer is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// Not at all.
+    Identity,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+}
+
+/// How much of a form is read before the call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// All of it.
+    Whole,
+    /// No more than is needed to know the model.
+    ToModel,
 }
 
 impl Default for Behaviour {
@@ -156,10 +271,23 @@ impl Default for Behaviour {
             delay: Duration::ZERO,
             pace: Duration::ZERO,
             status: None,
+            complaint: Complaint::Status,
+            errors: ErrorShape::OpenAi,
+            retry_after: RetryAfter::Standard,
+            should_retry: None,
             tokens: None,
             burst: 1,
+            reasoning: 0,
+            cached: 0,
+            spice: Spice::None,
             reporting: Reporting::Standard,
+            figures: Figures::Full,
             ending: Ending::Whole,
+            filter: Filter::Off,
+            framing: Framing::default(),
+            coding: Coding::Identity,
+            reading: Reading::Whole,
+            one_in: 1,
         }
     }
 }
@@ -188,6 +316,30 @@ impl Behaviour {
                 .ok_or_else(|| UnknownWord(word.chars().take(64).collect()))?;
         }
         Ok(behaviour)
+    }
+
+    /// This, for the call of that number: what goes wrong may go wrong in one call of several only. Errors in the middle
+    /// of a stream are part of its text and stay.
+    #[must_use]
+    pub(super) fn spared(mut self, number: u64) -> Self {
+        if !number.is_multiple_of(u64::from(self.one_in.max(1))) {
+            self.delay = Duration::ZERO;
+            self.status = None;
+            if !matches!(self.ending, Ending::ErrorEvent(_)) {
+                self.ending = Ending::Whole;
+            }
+        }
+        self
+    }
+
+    /// What stands for `usage` in an answer that is not streamed, or at the end of one that always tells it: the outer
+    /// option is whether the key is there.
+    pub(super) fn told<T>(&self, usage: T) -> Option<Option<T>> {
+        match self.reporting {
+            Reporting::Never => None,
+            Reporting::Null => Some(None),
+            _ => Some(Some(usage)),
+        }
     }
 }
 
@@ -247,37 +399,8 @@ pub fn markdown() -> String {
     text
 }
 
-/// Sets one trait of a behaviour; an `Option` only so that the table's readers are short.
-fn set<T>(place: &mut T, value: T) -> Option<()> {
-    *place = value;
-    Some(())
-}
-
 fn known() -> String {
     WORDS.iter().map(Word::written).collect::<Vec<_>>().join(", ")
-}
-
-fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
-fn status(text: &str) -> Option<StatusCode> {
-    let code = u16::try_from(number(text)?).ok()?;
-    (400..=599).contains(&code).then(|| StatusCode::from_u16(code).ok())?
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (amount, unit) = text.split_at(digits);
-    let amount = u64::from(number(amount).filter(|_| digits > 0)?);
-    let wait = match unit {
-        "ms" => Duration::from_millis(amount),
-        "s" => Duration::from_secs(amount),
-        "m" => Duration::from_secs(amount.saturating_mul(60)),
-        "h" => Duration::from_secs(amount.saturating_mul(3600)),
-        _ => return None,
-    };
-    (wait <= MAX_WAIT).then_some(wait)
 }
 
 #[cfg(test)]

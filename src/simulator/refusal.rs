@@ -2,6 +2,7 @@
 //!
 //! Must not know which endpoint it was. These are the errors of a stand-in for a provider, not the gateway's own.
 
+use crate::wire::endpoint::Endpoint;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
@@ -54,6 +55,12 @@ impl Refusal {
         Refusal { status, error: ErrorObject { message: message.into(), kind, param, code: Some(code) }, allowed: None }
     }
 
+    /// 404 without a code, as OpenAI says that an id is not known.
+    fn unknown(param: Option<&'static str>, message: String) -> Self {
+        let error = ErrorObject { message, kind: "invalid_request_error", param, code: None };
+        Refusal { status: StatusCode::NOT_FOUND, error, allowed: None }
+    }
+
     /// 400: a parameter has a value that cannot be used.
     pub(super) fn value(param: &'static str, message: impl Into<String>) -> Self {
         Refusal::new(StatusCode::BAD_REQUEST, message, "invalid_request_error", Some(param), "invalid_value")
@@ -88,10 +95,57 @@ impl Refusal {
     pub(super) fn path(method: &http::Method, path: &str) -> Self {
         let shown: String = path.chars().take(200).collect();
         let message = format!(
-            "Unknown request URL: {method} /{shown}. \
-             The simulator answers chat/completions, completions, responses, embeddings and models."
+            "Unknown request URL: {method} /{shown}. The simulator answers these below /v1: {}.",
+            Endpoint::ALL.map(Endpoint::path).join(", ")
         );
         Refusal::new(StatusCode::NOT_FOUND, message, "invalid_request_error", None, "unknown_url")
+    }
+
+    /// 404: the path leads to something kept, and the simulator keeps nothing.
+    pub(super) fn kept() -> Self {
+        let message = "There is nothing under this id: the simulator keeps nothing between two calls.";
+        Refusal::unknown(None, message.to_owned())
+    }
+
+    /// 400: a response is named that is not there, as none ever is.
+    pub(super) fn previous_response(id: &str) -> Self {
+        let shown: String = id.chars().take(64).collect();
+        let message = format!(
+            "Previous response with id '{shown}' not found. The simulator keeps nothing between two calls: send the \
+             whole conversation as 'input' instead."
+        );
+        let (status, param) = (StatusCode::BAD_REQUEST, Some("previous_response_id"));
+        Refusal::new(status, message, "invalid_request_error", param, "previous_response_not_found")
+    }
+
+    /// 404: a conversation is named that is not there, as none ever is.
+    pub(super) fn conversation(id: &str) -> Self {
+        let shown: String = id.chars().take(64).collect();
+        let message =
+            format!("Conversation with id '{shown}' not found. The simulator keeps nothing between two calls.");
+        Refusal::unknown(Some("conversation"), message)
+    }
+
+    /// 404: an item is referred to that is not there, as none ever is.
+    pub(super) fn item(id: &str) -> Self {
+        let shown: String = id.chars().take(64).collect();
+        let message = format!(
+            "Item with id '{shown}' not found. Items are not kept: send the item itself instead of a reference."
+        );
+        Refusal::unknown(Some("input"), message)
+    }
+
+    /// 415: the endpoint takes another kind of body.
+    pub(super) fn media(takes: &'static str) -> Self {
+        let message = format!("This endpoint takes {takes}. Send that, with the content type that says so.");
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Refusal::new(status, message, "invalid_request_error", None, "unsupported_content_type")
+    }
+
+    /// 400: the body is no form, or one that nobody would send.
+    pub(super) fn form(fault: &str) -> Self {
+        let message = format!("The form could not be read: {fault}.");
+        Refusal::new(StatusCode::BAD_REQUEST, message, "invalid_request_error", None, "invalid_multipart")
     }
 
     /// 405: the path is there, but not for this method.
@@ -108,24 +162,4 @@ impl Refusal {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         Refusal::new(status, message, "invalid_request_error", None, "request_too_large")
     }
-
-    /// The failure that a model's name asked for.
-    pub(super) fn asked_for(status: StatusCode) -> Self {
-        let (kind, code) = match status.as_u16() {
-            401 => ("invalid_request_error", "invalid_api_key"),
-            404 => ("invalid_request_error", "model_not_found"),
-            429 => ("requests", "rate_limit_exceeded"),
-            503 => ("server_error", "overloaded"),
-            500.. => ("server_error", "server_error"),
-            _ => ("invalid_request_error", "simulated_failure"),
-        };
-        let wait = if retry_after(status).is_some() { " Please try again in 1s." } else { "" };
-        let message = format!("Simulated failure: the model's name asked for status {}.{wait}", status.as_u16());
-        Refusal::new(status, message, kind, None, code)
-    }
-}
-
-/// The seconds that go into `Retry-After` with `status`.
-pub(super) fn retry_after(status: StatusCode) -> Option<&'static str> {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE).then_some("1")
 }

@@ -4,6 +4,7 @@
 //! type.
 
 use super::answer::Tool;
+use super::faults::Behaviour;
 use super::refusal::Refusal;
 use super::text::Seed;
 use super::tokens;
@@ -25,9 +26,18 @@ pub(super) fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal>
     serde_json::from_slice(body).map_err(|error| Refusal::body(&error))
 }
 
-/// The model's name, which must be there.
-pub(super) fn model(name: Option<String>) -> Result<String, Refusal> {
-    name.filter(|name| !name.is_empty()).ok_or_else(|| Refusal::missing("model"))
+impl Behaviour {
+    /// The model's name, which must be there, and what it asks for.
+    pub(super) fn required(model: Option<String>) -> Result<(String, Self), Refusal> {
+        let model = model.filter(|name| !name.is_empty()).ok_or_else(|| Refusal::missing("model"))?;
+        let behaviour = Behaviour::of_model(&model).map_err(|unknown| Refusal::model(unknown.to_string()))?;
+        Ok((model, behaviour))
+    }
+
+    /// The same where the model may be left out for `usual`.
+    pub(super) fn optional(model: Option<String>, usual: &str) -> Result<(String, Self), Refusal> {
+        Behaviour::required(Some(model.unwrap_or_else(|| usual.to_owned())))
+    }
 }
 
 /// The cap on the answer's tokens: the first of several parameters that is there. At least 1.

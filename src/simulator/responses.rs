@@ -3,14 +3,21 @@
 //! Must not know how the answer is sent. Nothing is kept between two calls: what relies on kept state is refused, and
 //! `store` is reported as false. Shapes: OpenAI's API reference, "Responses".
 
+pub(super) mod compact;
+pub(super) mod count;
 mod events;
+pub(super) mod input;
 
-use super::answer::{Answer, Bounds, Finish, Situation, Speaker};
+use super::answer::{Answer, Bounds, Finish, Situation};
 use super::body::Reply;
-use super::faults::{Behaviour, Reporting};
+use super::failure;
+use super::faults::Behaviour;
 use super::refusal::Refusal;
-use super::request::{self, Content, Delivery, Prompt};
+use super::request::{self, Delivery, Prompt};
+use super::usage::{ResponseUsage, Spent};
 use super::{Plan, Stamp};
+use http::StatusCode;
+use input::{Input, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -28,36 +35,13 @@ struct Request {
     temperature: Option<f64>,
     top_p: Option<f64>,
     metadata: Option<Value>,
-    background: Option<bool>,
-    previous_response_id: Option<Value>,
-    conversation: Option<Value>,
+    #[serde(flatten)]
+    state: State,
 }
 
 #[derive(Deserialize)]
 struct TextOptions {
     format: Option<Value>,
-}
-
-/// A text, or a list of items.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "'input' must be a string or a list of items")]
-enum Input {
-    Text(String),
-    Items(Vec<Item>),
-}
-
-#[derive(Deserialize)]
-struct Item {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    role: Option<String>,
-    #[serde(default)]
-    content: Content,
-    /// The result of a function.
-    #[serde(default)]
-    output: Content,
-    /// The arguments of an earlier call.
-    arguments: Option<String>,
 }
 
 /// What of the request comes back in the answer, and everything else that both kinds of delivery need.
@@ -75,7 +59,7 @@ struct Draft {
     tools: Vec<Value>,
     metadata: Value,
     input_tokens: u64,
-    tells_usage: bool,
+    behaviour: Behaviour,
     answer: Answer,
 }
 
@@ -86,7 +70,7 @@ struct Object<'a> {
     created_at: u64,
     status: &'static str,
     background: bool,
-    error: (),
+    error: Option<Failure>,
     incomplete_details: Option<Incomplete>,
     instructions: Option<&'a str>,
     max_output_tokens: Option<usize>,
@@ -102,8 +86,22 @@ struct Object<'a> {
     tools: &'a [Value],
     top_p: f64,
     truncation: &'static str,
-    usage: Option<Usage>,
+    usage: Option<ResponseUsage>,
     metadata: &'a Value,
+}
+
+/// Why a response failed.
+#[derive(Serialize)]
+struct Failure {
+    code: Option<&'static str>,
+    message: String,
+}
+
+impl Failure {
+    fn new(behaviour: &Behaviour) -> Self {
+        let error = failure::error(StatusCode::INTERNAL_SERVER_ERROR, behaviour);
+        Failure { code: error.code, message: error.message }
+    }
 }
 
 #[derive(Serialize)]
@@ -120,26 +118,6 @@ struct Reasoning {
 #[derive(Serialize)]
 struct Text<'a> {
     format: &'a Value,
-}
-
-#[derive(Serialize)]
-struct Usage {
-    input_tokens: u64,
-    input_tokens_details: InputDetails,
-    output_tokens: u64,
-    output_tokens_details: OutputDetails,
-    total_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct InputDetails {
-    cached_tokens: u64,
-    cache_write_tokens: u64,
-}
-
-#[derive(Serialize)]
-struct OutputDetails {
-    reasoning_tokens: u64,
 }
 
 #[derive(Serialize)]
@@ -178,6 +156,7 @@ struct Part<'a> {
 enum Progress {
     Begun,
     Ended,
+    Failed,
 }
 
 /// Reads the request and makes its answer.
@@ -193,9 +172,8 @@ pub(super) fn plan(body: &[u8], stamp: Stamp) -> Result<Plan, Refusal> {
 }
 
 fn draft(request: Request, stamp: Stamp) -> Result<(Draft, Behaviour), Refusal> {
-    refuse_state(&request)?;
-    let model = request::model(request.model)?;
-    let behaviour = Behaviour::of_model(&model).map_err(|unknown| Refusal::model(unknown.to_string()))?;
+    request.state.check()?;
+    let (model, behaviour) = Behaviour::required(request.model)?;
     let input = request.input.ok_or_else(|| Refusal::missing("input"))?;
     let cap = request::cap(&[("max_output_tokens", request.max_output_tokens)])?;
     let tools = request.tools.unwrap_or_default();
@@ -204,7 +182,7 @@ fn draft(request: Request, stamp: Stamp) -> Result<(Draft, Behaviour), Refusal> 
     let mut prompt = Prompt::new();
     prompt.text(request.instructions.as_deref().unwrap_or_default());
     prompt.tools(&tools);
-    let (asked, last) = read_input(&input, &mut prompt)?;
+    let (asked, last) = input::read(&input, &mut prompt)?;
     let situation = Situation {
         tools: &request::functions(&tools)?,
         choice: request.tool_choice.as_ref(),
@@ -228,51 +206,10 @@ fn draft(request: Request, stamp: Stamp) -> Result<(Draft, Behaviour), Refusal> 
         tools,
         metadata: request.metadata.unwrap_or_else(|| json!({})),
         input_tokens: prompt.tokens,
-        tells_usage: behaviour.reporting != Reporting::Never,
+        behaviour,
         answer,
     };
     Ok((draft, behaviour))
-}
-
-fn refuse_state(request: &Request) -> Result<(), Refusal> {
-    let message = "The simulator keeps nothing between two calls. Send the whole conversation as 'input' instead.";
-    if request.previous_response_id.is_some() {
-        return Err(Refusal::unsupported("previous_response_id", message));
-    }
-    if request.conversation.is_some() {
-        return Err(Refusal::unsupported("conversation", message));
-    }
-    if request.background == Some(true) {
-        return Err(Refusal::unsupported("background", "The simulator does not answer later. Leave 'background' out."));
-    }
-    Ok(())
-}
-
-/// Takes the input into `prompt`; what the user said last, and who spoke last.
-fn read_input<'a>(input: &'a Input, prompt: &mut Prompt) -> Result<(&'a str, Speaker), Refusal> {
-    let items = match input {
-        Input::Text(text) => {
-            prompt.message("user", &Content { text: text.clone(), other_parts: 0 });
-            return Ok((text, Speaker::Other));
-        }
-        Input::Items(items) => items,
-    };
-    let mut asked = "";
-    for item in items {
-        if item.kind.as_deref() == Some("item_reference") {
-            let message = "The simulator keeps no items. Send the item itself instead of a reference.";
-            return Err(Refusal::unsupported("input", message));
-        }
-        prompt.message(item.role.as_deref().unwrap_or_default(), &item.content);
-        prompt.text(&item.output.text);
-        prompt.text(item.arguments.as_deref().unwrap_or_default());
-        if item.role.as_deref() == Some("user") {
-            asked = &item.content.text;
-        }
-    }
-    let last = items.last().ok_or_else(|| Refusal::value("input", "Invalid 'input': the list is empty."))?;
-    let is_result = last.kind.as_deref() == Some("function_call_output");
-    Ok((asked, if is_result { Speaker::Tool } else { Speaker::Other }))
 }
 
 impl Draft {
@@ -286,24 +223,33 @@ impl Draft {
     }
 
     fn status(&self, progress: Progress) -> &'static str {
+        match progress {
+            Progress::Begun => "in_progress",
+            Progress::Failed => "failed",
+            Progress::Ended if self.cut_short(progress).is_some() => "incomplete",
+            Progress::Ended => "completed",
+        }
+    }
+
+    /// Why there is not more of it.
+    fn cut_short(&self, progress: Progress) -> Option<&'static str> {
         match (progress, self.answer.finish) {
-            (Progress::Begun, _) => "in_progress",
-            (Progress::Ended, Finish::Length) => "incomplete",
-            (Progress::Ended, _) => "completed",
+            (Progress::Ended, Finish::Length) => Some("max_output_tokens"),
+            (Progress::Ended, Finish::Filtered) => Some("content_filter"),
+            _ => None,
         }
     }
 
     fn object<'a>(&'a self, progress: Progress, item_id: &'a str) -> Object<'a> {
         let ended = progress == Progress::Ended;
-        let incomplete = ended && self.answer.finish == Finish::Length;
         Object {
             id: &self.id,
             object: "response",
             created_at: self.created,
             status: self.status(progress),
             background: false,
-            error: (),
-            incomplete_details: incomplete.then_some(Incomplete { reason: "max_output_tokens" }),
+            error: (progress == Progress::Failed).then(|| Failure::new(&self.behaviour)),
+            incomplete_details: self.cut_short(progress).map(|reason| Incomplete { reason }),
             instructions: self.instructions.as_deref(),
             max_output_tokens: self.max_output_tokens,
             model: &self.model,
@@ -318,7 +264,7 @@ impl Draft {
             tools: &self.tools,
             top_p: self.top_p,
             truncation: "disabled",
-            usage: (ended && self.tells_usage).then(|| self.usage()),
+            usage: ended.then(|| self.behaviour.told(self.usage())).flatten().flatten(),
             metadata: &self.metadata,
         }
     }
@@ -338,15 +284,8 @@ impl Draft {
         }
     }
 
-    fn usage(&self) -> Usage {
-        let output_tokens = self.answer.tokens() as u64;
-        Usage {
-            input_tokens: self.input_tokens,
-            input_tokens_details: InputDetails { cached_tokens: 0, cache_write_tokens: 0 },
-            output_tokens,
-            output_tokens_details: OutputDetails { reasoning_tokens: 0 },
-            total_tokens: self.input_tokens.saturating_add(output_tokens),
-        }
+    fn usage(&self) -> ResponseUsage {
+        Spent::new(&self.behaviour, self.input_tokens, self.answer.tokens() as u64, 1).response()
     }
 }
 

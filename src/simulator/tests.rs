@@ -1,12 +1,16 @@
 //! What must hold of `simulator`.
 
 use super::*;
-use http_body::Body as _;
+use http::header::RETRY_AFTER;
+use http_body::Body;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
+
+mod dialects;
+mod endpoints;
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -251,8 +255,12 @@ async fn models_are_listed_and_any_name_can_be_looked_up() {
     assert!(list["data"].as_array().unwrap().iter().any(|model| model["id"] == "sim/status-429"));
     assert_eq!(get("/models/meta%2Fllama").await.1["id"], "meta/llama");
     assert_eq!(get("/models/sim%2Fnonsense").await.0, StatusCode::NOT_FOUND);
-    assert_eq!(get("/v1/files").await.1["error"]["code"], "unknown_url");
-    let response = send(Method::GET, CHAT, "").await.unwrap();
+    assert_eq!(get("/v1/nowhere").await.1["error"]["code"], "unknown_url");
+    for kept in ["/v1/files", "/v1/responses/resp_1", "/v1/chat/completions"] {
+        let (status, answer) = get(kept).await;
+        assert_eq!((status, &answer["error"]["code"]), (StatusCode::NOT_FOUND, &Value::Null), "{kept}");
+    }
+    let response = send(Method::PUT, CHAT, "").await.unwrap();
     assert_eq!(
         (response.status(), &response.headers()[ALLOW]),
         (StatusCode::METHOD_NOT_ALLOWED, &HeaderValue::from_static("POST"))
@@ -280,7 +288,7 @@ async fn wrong_requests_are_told_what_is_wrong() {
         (
             "responses",
             r#"{"model":"m","input":"x","previous_response_id":"r"}"#,
-            "unsupported_parameter",
+            "previous_response_not_found",
             json!("previous_response_id"),
         ),
         ("responses", r#"{"model":"m","input":[]}"#, "invalid_value", json!("input")),
@@ -433,23 +441,28 @@ fn any_value() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn no_request_is_answered_with_anything_but_an_answer_or_a_reason(
-        path in prop::sample::select(vec!["chat/completions", "completions", "responses", "embeddings", "models/x"]),
+        path in prop::sample::select(Endpoint::ALL.map(Endpoint::path).to_vec()),
         fields in prop::collection::hash_map(
             prop::sample::select(vec![
                 "n", "max_tokens", "max_output_tokens", "stream", "stream_options", "stop", "tools", "tool_choice",
                 "response_format", "text", "messages", "input", "prompt", "dimensions", "instructions", "metadata",
+                "questions", "query", "documents", "top_n", "size", "quality", "partial_images", "images", "voice", "speed",
+                "stream_format", "previous_response_id", "conversation", "background",
             ]),
             any_value(),
             0..6,
         ),
     ) {
-        let mut body = json!({"model": "sim/plain", "messages": [{"role": "user", "content": "x"}], "input": "x", "prompt": "x"});
+        let mut body = json!({"model": "sim/plain", "messages": [{"role": "user", "content": "x"}], "input": "x", "prompt": "x",
+            "questions": [{"type": "predicate"}], "query": "x", "documents": ["x"], "voice": "v"});
         body.as_object_mut().unwrap().extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let stamp = Stamp { number: 1, created: 0 };
-        match plan(&Method::POST, path, body.to_string().as_bytes(), stamp) {
+        match plan(&Method::POST, path, Asked::Json(body.to_string().as_bytes()), stamp) {
             Ok(Plan { reply: Reply::Json(json), .. }) => {
                 prop_assert!(serde_json::from_slice::<Value>(&json).is_ok_and(|answer| answer.is_object()));
             }
+            Ok(Plan { reply: Reply::Text(_, text), .. }) => prop_assert!(!text.is_empty()),
+            Ok(Plan { reply: Reply::Sound(_, mut pieces), .. }) => prop_assert!(pieces.next().is_some()),
             Ok(Plan { reply: Reply::Events(events), .. }) => {
                 prop_assert!(events.take(100_000).all(|event| event.ends_with(b"\n\n")));
             }
@@ -459,9 +472,9 @@ proptest! {
 
     #[test]
     fn bytes_that_are_no_request_are_refused(body in prop::collection::vec(any::<u8>(), 0..64)) {
-        for path in ["chat/completions", "completions", "responses", "embeddings"] {
+        for path in Endpoint::ALL.into_iter().filter(|it| it.takes() != Takes::Nothing).map(Endpoint::path) {
             let stamp = Stamp { number: 1, created: 0 };
-            prop_assert!(plan(&Method::POST, path, &body, stamp).is_err());
+            prop_assert!(plan(&Method::POST, path, Asked::Json(&body), stamp).is_err());
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Must not know who asked, nor in which dialect: a seed and a length are all it gets.
 
+use super::faults::Spice;
 use super::tokens;
 
 const OPENING: &str = "This is a simulated answer; no model was asked.";
@@ -56,6 +57,18 @@ const THEN: [&str; 8] = [
     "because the water knows the way",
 ];
 
+/// The emoji of [`Spice::Emoji`], U+1F680.
+pub(super) const EMOJI: char = '\u{1f680}';
+/// Stands for the first half of [`EMOJI`] in UTF-16, which a Rust string cannot hold; U+FDD0 is no character.
+pub(super) const HIGH_HALF: char = '\u{fdd0}';
+/// Stands for its second half.
+pub(super) const LOW_HALF: char = '\u{fdd1}';
+/// More emoji than fit into one token, so that one of them is cut.
+const ROCKETS: &str = " \u{1f680}\u{1f680}\u{1f680}\u{1f680}";
+/// What a reader of usage must not be fooled by.
+const FAKE_USAGE: &str =
+    r#" {"usage":{"prompt_tokens":99999,"completion_tokens":99999,"total_tokens":199998},"input_tokens":99999}"#;
+
 /// A small generator of numbers that look random and never change: splitmix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seed(u64);
@@ -82,9 +95,19 @@ impl Seed {
         mixed ^ (mixed >> 31)
     }
 
+    /// The next number, as one from 0 to 1 with four decimals.
+    pub(super) fn share(&mut self) -> f64 {
+        (self.next() % 10_001) as f64 / 10_000.0
+    }
+
     fn pick(&mut self, from: &[&'static str; 8]) -> &'static str {
         from[(self.next() >> 61) as usize]
     }
+}
+
+/// A text with its emoji whole.
+pub(super) fn joined(text: &str) -> String {
+    text.replace(&String::from_iter([HIGH_HALF, LOW_HALF]), EMOJI.encode_utf8(&mut [0; 4]))
 }
 
 /// How long a text shall be.
@@ -98,17 +121,18 @@ pub(super) enum Length {
 
 /// The text that belongs to `seed`.
 #[must_use]
-pub(super) fn write(mut seed: Seed, length: Length) -> String {
+pub(super) fn write(mut seed: Seed, length: Length, spice: Spice) -> String {
     let mut text = String::from(OPENING);
+    text.push_str(spiced(spice));
     match length {
-        Length::Natural => (0..2 + seed.next() % 3).for_each(|_| sentence(&mut seed, &mut text)),
+        Length::Natural => (0..2 + seed.next() % 3).for_each(|_| sentence(&mut seed, &mut text, spice)),
         Length::Tokens(wanted) => {
             // A sentence is at least ten tokens, so this ends; counting each sentence alone is exact, as each begins
             // with a single space after a mark, where the token rule starts anew.
             let mut have = tokens::split(&text).count();
             while have < wanted {
                 let before = text.len();
-                sentence(&mut seed, &mut text);
+                sentence(&mut seed, &mut text, spice);
                 have += tokens::split(&text[before..]).count();
             }
             text.truncate(tokens::truncate(&text, wanted).len());
@@ -117,12 +141,21 @@ pub(super) fn write(mut seed: Seed, length: Length) -> String {
     text
 }
 
-fn sentence(seed: &mut Seed, text: &mut String) {
+fn spiced(spice: Spice) -> &'static str {
+    match spice {
+        Spice::None => "",
+        Spice::Emoji => ROCKETS,
+        Spice::FakeUsage => FAKE_USAGE,
+    }
+}
+
+fn sentence(seed: &mut Seed, text: &mut String, spice: Spice) {
     for (glue, words) in [(" ", &WHEN), (" ", &WHO), (" ", &DID), (" ", &WHAT), (", ", &THEN)] {
         text.push_str(glue);
         text.push_str(seed.pick(words));
     }
     text.push('.');
+    text.push_str(spiced(spice));
 }
 
 #[cfg(test)]
@@ -131,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_same_question_gives_the_same_answer_and_another_another() {
-        let write = |question: &str| write(Seed::of(question.as_bytes()), Length::Natural);
+        let write = |question: &str| write(Seed::of(question.as_bytes()), Length::Natural, Spice::None);
         assert_eq!(write("why?"), write("why?"));
         assert_ne!(write("why?"), write("how?"));
         assert!(write("why?").contains("simulated"));
@@ -140,8 +173,10 @@ mod tests {
     #[test]
     fn an_exact_length_is_met_exactly() {
         for wanted in [1, 2, 7, 11, 12, 13, 500, 10_000] {
-            let text = write(Seed::of(b"x"), Length::Tokens(wanted));
-            assert_eq!(tokens::split(&text).count(), wanted);
+            for spice in [Spice::None, Spice::Emoji, Spice::FakeUsage] {
+                let text = write(Seed::of(b"x"), Length::Tokens(wanted), spice);
+                assert_eq!(tokens::split(&text).count(), wanted);
+            }
         }
     }
 }

@@ -110,6 +110,7 @@ mod tests {
         let prose = crate::simulator::text::write(
             crate::simulator::text::Seed::of(b"prose"),
             crate::simulator::text::Length::Tokens(1000),
+            crate::simulator::faults::Spice::None,
         );
         for text in [&prose, "Мост стоит над рекой, и никто никуда не спешит.", "{\"id\":[1,2,3],\"name\":\"toll\"}"]
         {

@@ -9,21 +9,26 @@ use serde::Serialize;
 use super::{Dialect, Scanner};
 
 /// The event of a failure after the first byte, in the dialect of the stream: for chat and completions an event with
-/// OpenAI's `error` object, for Responses `response.failed` with the next `sequence_number` and a response object that
+/// OpenAI's `error` object; for images, speech and transcription the same with the `type` that their events have, and for
+/// images the `event:` line too (the official SDKs raise on any event whose data has an `error`); for Responses `response.failed` with the next `sequence_number` and a response object that
 /// has every member which the official SDKs require (`Response` in the `openai` package; its strict mode also wants a
 /// `code` of OpenAI's own there, such as `server_error`).
 #[must_use]
 pub fn failed(dialect: Dialect, scanner: &Scanner, code: &str, message: &str) -> Bytes {
     match dialect {
         Dialect::Responses => event(b"event: response.failed\n", &FailedEvent::of(scanner, code, message)),
-        Dialect::Chat | Dialect::Completions | Dialect::Embeddings => {
-            event(b"", &ErrorEvent { error: ErrorObject { message, kind: "server_error", param: None, code } })
+        Dialect::Images => event(b"event: error\n", &ErrorEvent::of(Some("error"), code, message)),
+        Dialect::Speech | Dialect::Transcription => event(b"", &ErrorEvent::of(Some("error"), code, message)),
+        Dialect::Chat | Dialect::Completions | Dialect::Embeddings | Dialect::Count => {
+            event(b"", &ErrorEvent::of(None, code, message))
         }
     }
 }
 
 #[derive(Serialize)]
 struct ErrorEvent<'a> {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
     error: ErrorObject<'a>,
 }
 
@@ -66,6 +71,12 @@ struct FailedResponse<'a> {
 struct ResponseError<'a> {
     code: &'a str,
     message: &'a str,
+}
+
+impl<'a> ErrorEvent<'a> {
+    fn of(kind: Option<&'static str>, code: &'a str, message: &'a str) -> ErrorEvent<'a> {
+        ErrorEvent { kind, error: ErrorObject { message, kind: "server_error", param: None, code } }
+    }
 }
 
 impl<'a> FailedEvent<'a> {

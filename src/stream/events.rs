@@ -274,7 +274,7 @@ impl Events {
         let says = match self.walk.event.kind {
             _ if self.is_done() => Ended::Done,
             _ if !self.walk.is_closed() => return,
-            Kind::Ended | Kind::Failed => Ended::Terminal,
+            Kind::Ended | Kind::Drawn | Kind::Failed => Ended::Terminal,
             _ if self.walk.event.error => Ended::ErrorEvent,
             _ => Ended::Open,
         };
@@ -310,6 +310,7 @@ impl Events {
             && !found.usage_anywhere
             && !found.error
             && found.kind != Kind::Ended
+            && found.kind != Kind::Drawn
             && found.kind != Kind::Failed
             && found.choices != Choices::Empty;
         if !is_plain {

@@ -46,7 +46,8 @@ pub enum Ended {
     Open,
     /// `data: [DONE]`
     Done,
-    /// The last event of a Responses stream: `response.completed`, `.incomplete`, `.failed`, `.cancelled`, or `error`.
+    /// The last event of a typed stream: `response.completed`, `.incomplete`, `.failed`, `.cancelled`, `error`,
+    /// `image_generation.completed`, `image_edit.completed`, `speech.audio.done`, `transcript.text.done`.
     Terminal,
     /// An event with an `error` that is not null; it stays so, even if `[DONE]` follows.
     ErrorEvent,
@@ -72,11 +73,16 @@ impl Scanner {
         if let Some(strip) = &mut self.strip {
             return strip.feed(&mut self.events, frame);
         }
-        let mut at = self.events.begin_frame(&frame);
-        while let Some(event) = self.events.next(&frame, at) {
+        self.read(&frame);
+        Passed::Whole(frame)
+    }
+
+    /// Reads the next frame of a stream of which another copy goes on, so that nothing can be taken out.
+    pub fn read(&mut self, frame: &[u8]) {
+        let mut at = self.events.begin_frame(frame);
+        while let Some(event) = self.events.next(frame, at) {
             at = event.end;
         }
-        Passed::Whole(frame)
     }
 
     /// Call when the upstream's stream ended by itself: what was held back and must still go on.
@@ -90,13 +96,13 @@ impl Scanner {
     /// The last usage so far that was not null and not all zero.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.events.walk.found.usage
+        self.events.walk.found.used()
     }
 
-    /// What the same usage object said besides; nothing if all is zero.
+    /// What the answer said besides, the number of its images included; nothing if all is zero.
     #[must_use]
     pub fn details(&self) -> Option<Details> {
-        self.events.walk.found.details.as_deref().copied()
+        self.events.walk.found.all_details()
     }
 
     /// The service tier that the answer named last.

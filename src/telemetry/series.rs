@@ -128,7 +128,7 @@ pub const OVERHEAD_SECONDS: Definition = histogram(
 /// Answers whose usage could not be read.
 pub const UNMETERED: Definition = counter(
     "tollgate_unmetered_responses_total",
-    &[Endpoint, Words("reason", 4)],
+    &[Endpoint, Words("reason", 5)],
     "Answers whose usage this gateway could not look for",
 );
 /// Calls whose usage is an estimate.

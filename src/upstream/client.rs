@@ -21,7 +21,7 @@ use super::timer::after;
 use super::{Upstream, UpstreamError, Waited};
 use crate::net::resolver::Resolver;
 use crate::net::tls::TlsClients;
-use crate::simulator::Simulator;
+use crate::simulator::{self, Simulator};
 
 /// The client of one worker: its connections live on that worker's runtime. Cheap to clone.
 #[derive(Clone)]
@@ -71,13 +71,25 @@ async fn simulate(
     request: Request<OutBody>,
     sent: Option<Sent>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
+    let (head, body) = request.into_parts();
+    // Time-outs begin when the request is read.
+    let lost = |broken: &dyn std::fmt::Display| UpstreamError::Lost(broken.to_string());
+    let upload = if simulator::is_form(&head.headers) {
+        Ok(simulator::read_form(&head.headers, body).await.map_err(|broken| lost(&broken))?)
+    } else {
+        Err(body.collected().await.map_err(|broken| lost(&broken))?)
+    };
     if let Some(sent) = sent {
         sent.mark();
     }
-    let (head, body) = request.into_parts();
     let path = head.uri.path();
     let path = path.strip_prefix(&*upstream.base.path).unwrap_or(path);
-    let answer = simulator.answer(&head.method, path, body.into_bytes());
+    let answer = async {
+        match upload {
+            Ok(form) => simulator.answer_form(&head.method, path, form).await,
+            Err(json) => simulator.answer(&head.method, path, json).await,
+        }
+    };
     let patience = upstream.timeouts.first_byte;
     let answered = if patience.is_zero() {
         answer.await
@@ -101,7 +113,11 @@ async fn exchange(
     let shelf = pool.shelf(&upstream);
     let mut reuse = Reuse::Allowed;
     loop {
-        let mut found = pool.find(&upstream, &shelf, reuse, limits.end).await?;
+        let mut found = match pool.idle(&upstream, &shelf, reuse) {
+            Some(found) => found,
+            // Boxed: rare, and larger than all the rest of an exchange.
+            None => Box::pin(pool.find(&upstream, &shelf, reuse, limits.end)).await?,
+        };
         match found.connection.send(request, limits, sent.as_ref()).await {
             Ok(response) => {
                 let (head, incoming) = response.into_parts();

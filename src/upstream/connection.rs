@@ -117,18 +117,21 @@ impl Connection {
         &mut self,
         request: Request<OutBody>,
         limits: Limits,
-        mut sent: Option<&Sent>,
+        sent: Option<&Sent>,
     ) -> Result<Response<Incoming>, SendFault> {
         self.pulse.begin_call();
+        let mut unmarked = sent;
         let reply = self.sender.try_send_request(request);
         let mut reply = pin!(reply);
         std::future::poll_fn(|cx| {
             self.relay.enter(cx.waker());
             self.turn();
             if self.pulse.written() > 0
-                && let Some(sent) = sent.take()
+                && let Some(sent) = unmarked
+                && sent.has_body()
             {
                 sent.mark_since(self.pulse.wrote_at());
+                unmarked = None;
             }
             // Only `turn` brings the reply about, so it need not wake anybody.
             let outcome = reply.as_mut().poll(&mut Context::from_waker(Waker::noop()));
@@ -149,8 +152,10 @@ impl Connection {
                 let flood = UpstreamError::Protocol("too much was sent before the answer's head".to_owned());
                 return Poll::Ready(Err(SendFault::Failed(flood)));
             }
-            // Counted from the last piece of the request that went out, so that a long upload is no silence.
-            let silent = after(self.pulse.wrote_at(), limits.timeouts.first_byte);
+            // Counted from the last piece of the request that went out, so that a long upload is no silence; and not while a client
+            // is waited for, whose own time-out runs then.
+            let upstreams_turn = !sent.is_some_and(Sent::awaits_body);
+            let silent = upstreams_turn.then(|| after(self.pulse.wrote_at(), limits.timeouts.first_byte)).flatten();
             if self.timer.poll_past(cx, earlier(silent, limits.end)).is_pending() {
                 self.relay.make_up(cx);
                 return Poll::Pending;

@@ -1,17 +1,18 @@
-//! Builds the request that goes to an upstream: its path from the table, its headers by rule, its body as slices.
+//! Builds the request that goes to an upstream: its path from the table, its headers by rule, its body as slices, or as it arrives.
 //!
 //! Must not know how it is sent, nor anything of the client's path: an upstream's path is never built from it.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body::{Body, Frame, SizeHint};
-use smallvec::SmallVec;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
 use super::Upstream;
@@ -30,7 +31,7 @@ pub struct Outgoing {
     pub sent: Option<Sent>,
 }
 
-/// Says when a request began to be written, also to someone who stops waiting for its answer. Clones share the word.
+/// Says when a request began to be written (one whose body arrives meanwhile: when that was whole), also to someone who stops waiting for its answer. Clones share the word.
 #[derive(Clone, Debug)]
 pub struct Sent(Arc<Word>);
 
@@ -39,13 +40,48 @@ struct Word {
     clock: Clock,
     /// Nanoseconds of that clock, plus one; 0 as long as nothing was written.
     at: AtomicU64,
+    /// How much of the body is here, by the constants below.
+    body: AtomicU8,
 }
+
+/// All of the body.
+const HERE: u8 = 0;
+/// A part; more has come, or was not asked for yet.
+const ARRIVING: u8 = 1;
+/// A part, and its client is waited for.
+const AWAITED: u8 = 2;
 
 impl Sent {
     /// A request of which nothing was written yet; `clock` will be asked when.
     #[must_use]
     pub fn not_yet(clock: Clock) -> Self {
-        Sent(Arc::new(Word { clock, at: AtomicU64::new(0) }))
+        Sent(Arc::new(Word { clock, at: AtomicU64::new(0), body: AtomicU8::new(HERE) }))
+    }
+
+    /// The body arrives while it is sent: nobody can work on the request before it is whole, so until then it is not sent.
+    pub fn body_arrives(&self) {
+        self.0.body.store(ARRIVING, Ordering::Relaxed);
+    }
+
+    /// More of the body is waited for: what the upstream does not answer meanwhile is not its fault.
+    pub fn body_is_awaited(&self) {
+        self.0.body.store(AWAITED, Ordering::Relaxed);
+    }
+
+    /// The body has arrived whole.
+    pub fn body_is_here(&self) {
+        self.0.body.store(HERE, Ordering::Relaxed);
+    }
+
+    /// Whether the whole body has arrived.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.0.body.load(Ordering::Relaxed) == HERE
+    }
+
+    /// Whether the client is waited for.
+    pub(super) fn awaits_body(&self) -> bool {
+        self.0.body.load(Ordering::Relaxed) == AWAITED
     }
 
     /// It is being written now; only the first time counts.
@@ -73,11 +109,42 @@ impl Sent {
     }
 }
 
+/// A request's body: all of it, or as it arrives. Only the first can be sent again.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every call has the large one, and a box would cost each an allocation"
+)]
+pub enum OutBody {
+    /// All of it.
+    Whole(WholeBody),
+    /// What has come of it, and the rest when it comes.
+    Arriving(ArrivingBody),
+}
+
+/// The body did not come to its end; whoever made it knows why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request's body did not come to its end")]
+pub struct Broken;
+
+/// A request body that is sent while its client still sends it.
+pub struct ArrivingBody(UnsyncBoxBody<Bytes, Broken>);
+
+impl std::fmt::Debug for ArrivingBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ArrivingBody").finish_non_exhaustive()
+    }
+}
+
 /// A request body in slices: what the client sent, with our spans spliced in between. Cloning it copies no bytes.
+///
+/// Kept small, as every connection keeps room for dozens of requests: usually there is one slice, and no list.
 #[derive(Clone, Debug, Default)]
-pub struct OutBody {
-    slices: SmallVec<[Bytes; 8]>,
-    next: usize,
+pub struct WholeBody {
+    /// Empty once all is sent.
+    next: Bytes,
+    /// What follows, the last slice first.
+    rest: Vec<Bytes>,
     left: u64,
 }
 
@@ -85,30 +152,66 @@ impl OutBody {
     /// A body of these slices, in this order; empty ones are left out.
     #[must_use]
     pub fn new(slices: impl IntoIterator<Item = Bytes>) -> Self {
-        let slices: SmallVec<[Bytes; 8]> = slices.into_iter().filter(|slice| !slice.is_empty()).collect();
-        let left = slices.iter().fold(0_u64, |sum, slice| sum.saturating_add(slice.len() as u64));
-        OutBody { slices, next: 0, left }
+        let mut slices = slices.into_iter().filter(|slice| !slice.is_empty());
+        let next = slices.next().unwrap_or_default();
+        let mut rest: Vec<Bytes> = slices.collect();
+        rest.reverse();
+        let left = rest.iter().fold(next.len() as u64, |sum, slice| sum.saturating_add(slice.len() as u64));
+        OutBody::Whole(WholeBody { next, rest, left })
     }
 
     /// No body.
     #[must_use]
     pub fn empty() -> Self {
-        OutBody::default()
+        OutBody::Whole(WholeBody::default())
+    }
+
+    /// A body that arrives while it is sent. Its exact size hint, where it has one, becomes the request's length.
+    #[must_use]
+    pub fn arriving(body: impl Body<Data = Bytes, Error = Broken> + Send + 'static) -> Self {
+        OutBody::Arriving(ArrivingBody(body.boxed_unsync()))
+    }
+
+    /// All of it in one piece; copied only where it has several slices. One that arrives is waited for.
+    ///
+    /// # Errors
+    /// [`Broken`] where it does not arrive.
+    pub async fn collected(self) -> Result<Bytes, Broken> {
+        match self {
+            OutBody::Whole(whole) => Ok(whole.joined()),
+            OutBody::Arriving(body) => Ok(body.0.collect().await?.to_bytes()),
+        }
+    }
+
+    /// Bytes that are still to be sent; `None` where its client does not say.
+    #[must_use]
+    pub fn left(&self) -> Option<u64> {
+        match self {
+            OutBody::Whole(whole) => Some(whole.left),
+            OutBody::Arriving(body) => body.0.size_hint().exact(),
+        }
+    }
+}
+
+impl WholeBody {
+    fn next_slice(&mut self) -> Option<Bytes> {
+        if self.next.is_empty() {
+            return None;
+        }
+        let slice = std::mem::replace(&mut self.next, self.rest.pop().unwrap_or_default());
+        self.left = self.left.saturating_sub(slice.len() as u64);
+        Some(slice)
     }
 
     /// All of it in one piece; copied only where it has several slices.
-    #[must_use]
-    pub fn into_bytes(mut self) -> Bytes {
-        if self.slices.len() == 1 {
-            return self.slices.remove(0);
+    fn joined(self) -> Bytes {
+        if self.rest.is_empty() {
+            return self.next;
         }
-        self.slices.concat().into()
-    }
-
-    /// Bytes that are still to be sent.
-    #[must_use]
-    pub fn left(&self) -> u64 {
-        self.left
+        let slices = std::iter::once(&self.next).chain(self.rest.iter().rev());
+        let mut whole = Vec::with_capacity(usize::try_from(self.left).unwrap_or(0));
+        slices.for_each(|slice| whole.extend_from_slice(slice));
+        whole.into()
     }
 }
 
@@ -120,25 +223,27 @@ impl From<Bytes> for OutBody {
 
 impl Body for OutBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = Broken;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.get_mut();
-        let Some(slice) = this.slices.get_mut(this.next) else {
-            return Poll::Ready(None);
-        };
-        let slice = std::mem::take(slice);
-        this.next += 1;
-        this.left = this.left.saturating_sub(slice.len() as u64);
-        Poll::Ready(Some(Ok(Frame::data(slice))))
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            OutBody::Whole(whole) => Poll::Ready(whole.next_slice().map(|slice| Ok(Frame::data(slice)))),
+            OutBody::Arriving(body) => Pin::new(&mut body.0).poll_frame(cx),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        match self {
+            OutBody::Whole(whole) => whole.left == 0,
+            OutBody::Arriving(body) => body.0.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        match self {
+            OutBody::Whole(whole) => SizeHint::with_exact(whole.left),
+            OutBody::Arriving(body) => body.0.size_hint(),
+        }
     }
 }
 
@@ -182,7 +287,10 @@ pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, b
     headers.insert(HOST, prepared.host.clone());
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if method == Method::POST {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.left()));
+        // Without a length hyper sends it in chunks.
+        if let Some(length) = body.left() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
     }
     if let Some(credential) = &upstream.authorization {
         headers.insert(AUTHORIZATION, credential.clone());

@@ -94,6 +94,17 @@ impl Pool {
         shelf
     }
 
+    /// An idle connection to one of the upstream's present addresses, if these are known and there is one.
+    pub(super) fn idle(&self, upstream: &Upstream, shelf: &Shelf, reuse: Reuse) -> Option<Found> {
+        if reuse == Reuse::Never {
+            return None;
+        }
+        let addresses = self.resolver.known(&upstream.base.host, upstream.base.port)?;
+        let tls = upstream.base.tls.then_some(&upstream.base.host);
+        let connection = shelf.newest(&addresses, tls)?;
+        Some(Found { connection, reused: true })
+    }
+
     /// An idle connection to one of the upstream's present addresses, or a new one.
     ///
     /// # Errors

@@ -8,6 +8,9 @@ pub const TOKENS_PER_ATTACHMENT: u64 = 1_200;
 /// What a generated image is charged as, in tokens, where its answer carries no usage.
 pub const TOKENS_PER_IMAGE_OUT: u64 = 1_200;
 
+/// What a second of sound is charged as, in tokens, where its answer carries no usage.
+pub const TOKENS_PER_SECOND_OF_SOUND: u64 = 20;
+
 /// Bytes of text per token before anything was learned.
 pub const START_BYTES_PER_TOKEN: f64 = 4.0;
 
@@ -24,6 +27,12 @@ pub fn tokens(bytes: u64, bytes_per_token: f64) -> u64 {
     ((bytes as f64 / ratio).round() as u64).max(1)
 }
 
+/// Sound of so many milliseconds in tokens; a part of one counts whole.
+#[must_use]
+pub fn tokens_of_sound(millis: u64) -> u64 {
+    millis.saturating_mul(TOKENS_PER_SECOND_OF_SOUND).div_ceil(1_000)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -38,6 +47,12 @@ mod tests {
         assert_eq!(tokens(6, 4.0), 2);
         assert_eq!(tokens(4_000_000_000, 4.0), 1_000_000_000);
         assert_eq!(tokens(u64::MAX, f64::MIN_POSITIVE), u64::MAX);
+    }
+
+    #[test]
+    fn a_second_of_sound_is_twenty_tokens_and_a_part_of_a_token_is_one() {
+        assert_eq!([0, 1, 50, 51, 2_000].map(tokens_of_sound), [0, 1, 1, 2, 40]);
+        assert_eq!(tokens_of_sound(u64::MAX), u64::MAX.div_ceil(1_000));
     }
 
     #[test]

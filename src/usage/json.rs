@@ -23,11 +23,16 @@ pub struct Reading {
 /// unknown members skipped). Nothing if it is null, no object, cut off, or all zero.
 #[must_use]
 pub fn read(object: &[u8]) -> Option<Reading> {
+    read_first(object).map(|(reading, _)| reading)
+}
+
+/// Reads the usage object with which `bytes` begin, and says how long it is; it may be cut off.
+pub(super) fn read_first(bytes: &[u8]) -> Option<(Reading, usize)> {
     let mut walk = Walk::new(Node::Usage);
-    walk.feed(object);
+    let length = walk.feed(bytes);
     let usage = walk.found.usage?;
     let details = walk.found.details.as_deref().copied().unwrap_or_default();
-    Some(Reading { usage, details, anomaly: walk.found.anomalies.iter().next() })
+    Some((Reading { usage, details, anomaly: walk.found.anomalies.iter().next() }, length))
 }
 
 /// Reads along in a JSON answer that arrives in any pieces: usage at its place, and how much text was generated.
@@ -36,6 +41,7 @@ pub fn read(object: &[u8]) -> Option<Reading> {
 #[derive(Debug)]
 pub struct BodyScanner {
     walk: Walk,
+    dialect: Dialect,
     /// Whether the answer was read the short way.
     short: bool,
 }
@@ -44,14 +50,14 @@ impl BodyScanner {
     /// A scanner for one answer.
     #[must_use]
     pub fn new(dialect: Dialect) -> BodyScanner {
-        BodyScanner { walk: Walk::new(dialect.body()), short: false }
+        BodyScanner { walk: Walk::new(dialect.body()), dialect, short: false }
     }
 
     /// Reads an answer that lies there whole, the short way where that is certain: then no text is counted. Call it instead
     /// of [`BodyScanner::feed`], once.
     pub fn feed_whole(&mut self, body: &[u8]) {
-        let Some(tail) = read_tail(body) else {
-            return self.walk.feed(body);
+        let Some(tail) = read_tail(body).filter(|_| self.dialect.is_told_at_the_root()) else {
+            return self.feed(body);
         };
         let found = &mut self.walk.found;
         found.usage = Some(tail.reading.usage);
@@ -74,13 +80,13 @@ impl BodyScanner {
     /// The last usage so far that was not null and not all zero; also when the answer was cut after it.
     #[must_use]
     pub fn usage(&self) -> Option<Usage> {
-        self.walk.found.usage
+        self.walk.found.used()
     }
 
-    /// What the same usage object said besides; nothing if all is zero.
+    /// What the answer said besides, the number of its images included; nothing if all is zero.
     #[must_use]
     pub fn details(&self) -> Option<Details> {
-        self.walk.found.details.as_deref().copied()
+        self.walk.found.all_details()
     }
 
     /// The service tier that the answer named last.

@@ -12,10 +12,20 @@ pub enum Dialect {
     Chat,
     /// `completions`: `choices[].text`.
     Completions,
-    /// `responses`: typed events, or one response object.
+    /// `responses`, `responses/compact`, `decisions`: typed events, or one object with `output` and `usage`.
     Responses,
-    /// `embeddings`: vectors and usage; no text, never a stream.
+    /// `embeddings`, `rerank`, `moderations`: numbers, and usage where the upstream gives some (`usage`, or Cohere's
+    /// `meta.tokens` and `meta.billed_units`); no text, never a stream.
     Embeddings,
+    /// `responses/input_tokens`: its `input_tokens` is what was asked for, not what was used, so it is not read as usage:
+    /// counting generates nothing and is charged as a request without tokens. A `usage` beside it would be.
+    Count,
+    /// `images/*`: `usage`, with `svg_usage` to be added to it; typed events.
+    Images,
+    /// `audio/speech` as events; the sound itself is no document.
+    Speech,
+    /// `audio/transcriptions` and `audio/translations`: text, with usage in tokens or in seconds; typed events.
+    Transcription,
 }
 
 impl Dialect {
@@ -25,16 +35,12 @@ impl Dialect {
         match endpoint {
             Endpoint::ChatCompletions => Some(Dialect::Chat),
             Endpoint::Completions => Some(Dialect::Completions),
-            Endpoint::Responses | Endpoint::InputTokens | Endpoint::Compact | Endpoint::Decisions => {
-                Some(Dialect::Responses)
-            }
+            Endpoint::Responses | Endpoint::Compact | Endpoint::Decisions => Some(Dialect::Responses),
+            Endpoint::InputTokens => Some(Dialect::Count),
             Endpoint::Embeddings | Endpoint::Moderations | Endpoint::Rerank => Some(Dialect::Embeddings),
-            Endpoint::ImageGenerations
-            | Endpoint::ImageEdits
-            | Endpoint::ImageVariations
-            | Endpoint::Speech
-            | Endpoint::Transcriptions
-            | Endpoint::Translations => Some(Dialect::Embeddings),
+            Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations => Some(Dialect::Images),
+            Endpoint::Speech => Some(Dialect::Speech),
+            Endpoint::Transcriptions | Endpoint::Translations => Some(Dialect::Transcription),
             Endpoint::Models | Endpoint::Model => None,
         }
     }
@@ -44,7 +50,8 @@ impl Dialect {
         match self {
             Dialect::Chat | Dialect::Completions => Node::Completion,
             Dialect::Responses => Node::ResponseEvent,
-            Dialect::Embeddings => Node::Embeddings,
+            Dialect::Embeddings | Dialect::Count => Node::Embeddings,
+            Dialect::Images | Dialect::Speech | Dialect::Transcription => Node::MediaEvent,
         }
     }
 
@@ -53,13 +60,19 @@ impl Dialect {
         match self {
             Dialect::Chat | Dialect::Completions => Node::Completion,
             Dialect::Responses => Node::Response,
-            Dialect::Embeddings => Node::Embeddings,
+            Dialect::Embeddings | Dialect::Count => Node::Embeddings,
+            Dialect::Images | Dialect::Speech | Dialect::Transcription => Node::Media,
         }
     }
 
     /// Whether the stream can hold a usage chunk with empty `choices`.
     pub(crate) fn has_usage_chunk(self) -> bool {
         matches!(self, Dialect::Chat | Dialect::Completions)
+    }
+
+    /// Whether `usage` and `model` at the root are all that a whole answer says of what it took.
+    pub(crate) fn is_told_at_the_root(self) -> bool {
+        matches!(self, Dialect::Chat | Dialect::Completions | Dialect::Responses | Dialect::Embeddings)
     }
 }
 
@@ -88,9 +101,21 @@ pub(crate) enum Node {
     Parts,
     Part,
     Embeddings,
+    /// What Cohere's answers call `meta`.
+    Meta,
+    /// An answer about images or sound.
+    Media,
+    /// An event of such an answer.
+    MediaEvent,
+    /// The images of an answer.
+    Images,
     /// An object that holds usage of its own: `x_groq`.
     UsageHolder,
     Usage,
+    /// Usage that stands in a choice: of use only where there is none at its own place.
+    ChoiceUsage,
+    /// Usage of a second model, not contained in the first one's.
+    SvgUsage,
     InputDetails,
     OutputDetails,
 }
@@ -132,11 +157,15 @@ pub(crate) enum Act {
     Pad,
     /// An error if it is not null.
     Error,
+    /// An image.
+    Image,
+    /// How long the sound was that the answer is about, in seconds.
+    Duration,
 }
 
 impl Node {
     pub(crate) fn is_array(self) -> bool {
-        matches!(self, Node::Choices | Node::ToolCalls | Node::Blocks | Node::Items | Node::Parts)
+        matches!(self, Node::Choices | Node::ToolCalls | Node::Blocks | Node::Items | Node::Parts | Node::Images)
     }
 
     /// What the elements of a list are for.
@@ -147,6 +176,7 @@ impl Node {
             Node::Blocks => Act::Enter(Node::Block),
             Node::Items => Act::Enter(Node::Item),
             Node::Parts => Act::Enter(Node::Part),
+            Node::Images => Act::Image,
             _ => Act::Skip,
         }
     }
@@ -187,15 +217,23 @@ impl Node {
             },
             Node::Embeddings => match key {
                 b"usage" => Act::Enter(Node::Usage),
+                b"meta" => Act::Enter(Node::Meta),
                 b"model" => Act::Model,
                 b"error" => Act::Error,
                 _ => Act::Skip,
             },
+            Node::Meta => match key {
+                b"tokens" | b"billed_units" => Act::Enter(Node::Usage),
+                _ => Act::Skip,
+            },
+            Node::Media => media(key),
+            Node::MediaEvent => media_event(key),
             Node::UsageHolder => match key {
                 b"usage" => Act::Enter(Node::Usage),
                 _ => Act::Skip,
             },
-            Node::Usage => usage(key),
+            Node::Usage | Node::ChoiceUsage => usage(key),
+            Node::SvgUsage => svg_usage(key),
             Node::InputDetails => match key {
                 b"cached_tokens" => Act::Count(Field::CachedDetail),
                 b"cache_write_tokens" => Act::Count(Field::CacheWrite),
@@ -209,7 +247,7 @@ impl Node {
                 b"image_tokens" => Act::Count(Field::ImageOutput),
                 _ => Act::Skip,
             },
-            Node::Choices | Node::ToolCalls | Node::Blocks | Node::Items | Node::Parts => Act::Skip,
+            Node::Choices | Node::ToolCalls | Node::Blocks | Node::Items | Node::Parts | Node::Images => Act::Skip,
         }
     }
 }
@@ -233,6 +271,7 @@ fn choice(key: &[u8]) -> Act {
         b"text" => Act::Text,
         b"index" => Act::Index,
         b"finish_reason" => Act::Finish,
+        b"usage" => Act::Enter(Node::ChoiceUsage),
         _ => Act::Skip,
     }
 }
@@ -271,6 +310,47 @@ fn response(key: &[u8]) -> Act {
         b"usage" => Act::Enter(Node::Usage),
         b"error" => Act::Error,
         _ => Act::Skip,
+    }
+}
+
+/// What images and transcriptions say: `duration` and `text` are of a `verbose_json` transcription.
+fn media(key: &[u8]) -> Act {
+    match key {
+        b"data" => Act::Enter(Node::Images),
+        b"text" => Act::Text,
+        b"duration" => Act::Duration,
+        b"usage" => Act::Enter(Node::Usage),
+        b"svg_usage" => Act::Enter(Node::SvgUsage),
+        b"model" => Act::Model,
+        b"service_tier" => Act::Tier,
+        b"error" => Act::Error,
+        _ => Act::Skip,
+    }
+}
+
+/// The last event repeats the whole text of a transcription.
+fn media_event(key: &[u8]) -> Act {
+    match key {
+        b"type" => Act::Kind,
+        b"delta" => Act::Delta,
+        b"text" => Act::WholeText,
+        b"obfuscation" => Act::Pad,
+        b"usage" => Act::Enter(Node::Usage),
+        b"svg_usage" => Act::Enter(Node::SvgUsage),
+        b"model" => Act::Model,
+        b"service_tier" => Act::Tier,
+        b"error" => Act::Error,
+        _ => Act::Skip,
+    }
+}
+
+fn svg_usage(key: &[u8]) -> Act {
+    match key {
+        b"input" => Act::Count(Field::Input),
+        b"output" => Act::Count(Field::Output),
+        b"reasoning" => Act::Count(Field::ReasoningTop),
+        b"total" => Act::Count(Field::Total),
+        other => usage(other),
     }
 }
 

@@ -4,10 +4,12 @@
 //! JSON the bytes `"usage"` before a colon are a key, as a quote inside a string is escaped; and what stands open behind a
 //! key up to the end of the document tells how deep it stands. Numbers from a key at the root are the answer's own.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{Finder, FinderRev};
 
 use super::Tier;
-use super::json::{Reading, read};
+use super::json::{Reading, read_first};
 
 /// What the short way found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,45 +22,52 @@ pub(super) struct Tail<'a> {
     pub(super) tier: Option<Tier>,
 }
 
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"error\""));
+static USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\"usage\""));
+static TIER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"service_tier\""));
+static MODEL: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"model\""));
+
 /// Reads the root's `usage` and `model`. `None`: none there, all zero, or not certain.
 #[must_use]
 pub(super) fn read_tail(body: &[u8]) -> Option<Tail<'_>> {
     // An answer that speaks of an error is for the walk.
-    if memmem::find(body, b"\"error\"").is_some() {
+    if ERROR.find(body).is_some() {
         return None;
     }
-    let key = memmem::rfind(body, b"\"usage\"")?;
-    let after = skip_space(body, key + b"\"usage\"".len());
+    let key = USAGE.rfind(body)?;
+    let after = skip_space(body, key + USAGE.needle().len());
     if body.get(after) != Some(&b':') {
         return None;
     }
     let value = skip_space(body, after + 1);
-    if body.get(value) != Some(&b'{') || closed_behind(&body[value..])? != 1 {
+    let rest = body.get(value..)?;
+    if rest.first() != Some(&b'{') {
         return None;
     }
-    let end = value + end_of_object(&body[value..])?;
-    let tier = match memmem::rfind(body, TIER) {
+    let (reading, length) = read_first(rest)?;
+    if !ends_with_the_root(rest.get(length..)?) {
+        return None;
+    }
+    let tier = match TIER.find(body) {
         Some(key) => tier_at_the_root(body, key)?,
         None => None,
     };
-    Some(Tail { reading: read(&body[value..end])?, model: model_at_the_head(body), tier })
+    Some(Tail { reading, model: model_at_the_head(body), tier })
 }
-
-const TIER: &[u8] = b"\"service_tier\"";
 
 /// The tier that the key at `key` names. `None` where that key may not be the root's, or is not the only one.
 fn tier_at_the_root(body: &[u8], key: usize) -> Option<Option<Tier>> {
-    let colon = skip_space(body, key + TIER.len());
+    let behind = key + TIER.needle().len();
+    let colon = skip_space(body, behind);
     let value = skip_space(body, colon + 1);
-    if body.get(colon) != Some(&b':') || closed_behind(&body[value..])? != 1 {
+    if body.get(colon) != Some(&b':') || !ends_with_the_root(body.get(value..)?) || TIER.find(&body[behind..]).is_some() {
         return None;
     }
     if body.get(value) != Some(&b'"') {
-        return Some(None).filter(|_| memmem::find(body, TIER) == Some(key));
+        return Some(None);
     }
     let name = body.get(value + 1..end_of_string(body, value)?)?;
-    let is_only_one = !name.contains(&b'\\') && memmem::find(body, TIER) == Some(key);
-    is_only_one.then(|| Tier::new(name))
+    (!name.contains(&b'\\')).then(|| Tier::new(name))
 }
 
 fn skip_space(body: &[u8], from: usize) -> usize {
@@ -66,46 +75,38 @@ fn skip_space(body: &[u8], from: usize) -> usize {
     from + body.get(from..).unwrap_or_default().iter().take_while(space).count()
 }
 
-/// How many containers that were opened before are closed in this rest of a document; `None` where it is not one.
-fn closed_behind(rest: &[u8]) -> Option<usize> {
+/// Whether what is left of a document closes exactly one container that was opened before: the root.
+fn ends_with_the_root(rest: &[u8]) -> bool {
     let (mut open, mut closed) = (0_usize, 0_usize);
     let mut at = 0;
     while let Some(&byte) = rest.get(at) {
         match byte {
-            b'"' => at = end_of_string(rest, at)?,
+            b'"' => match end_of_string(rest, at) {
+                Some(end) => at = end,
+                None => return false,
+            },
             b'{' | b'[' => open += 1,
             b'}' | b']' if open > 0 => open -= 1,
             b'}' => closed += 1,
-            b']' => return None,
+            b']' => return false,
             _ => {}
         }
         at += 1;
     }
-    (open == 0).then_some(closed)
-}
-
-/// The length of the object that begins here.
-fn end_of_object(rest: &[u8]) -> Option<usize> {
-    let mut open = 0_usize;
-    let mut at = 0;
-    while let Some(&byte) = rest.get(at) {
-        match byte {
-            b'"' => at = end_of_string(rest, at)?,
-            b'{' | b'[' => open += 1,
-            b'}' | b']' => open = open.checked_sub(1)?,
-            _ => {}
-        }
-        at += 1;
-        if open == 0 {
-            return Some(at);
-        }
-    }
-    None
+    open == 0 && closed == 1
 }
 
 /// Where the string that begins at `quote` has its last quote.
 fn end_of_string(rest: &[u8], quote: usize) -> Option<usize> {
     let mut at = quote + 1;
+    // Keys are short: a search would take longer to begin than they take.
+    for (ahead, &byte) in rest.get(at..)?.iter().take(24).enumerate() {
+        match byte {
+            b'"' => return Some(at + ahead),
+            b'\\' => break,
+            _ => {}
+        }
+    }
     loop {
         let found = at + memchr::memchr2(b'"', b'\\', rest.get(at..)?)?;
         if rest[found] == b'"' {
@@ -117,11 +118,10 @@ fn end_of_string(rest: &[u8], quote: usize) -> Option<usize> {
 
 /// The `model` among the members that stand before the first container of the root.
 fn model_at_the_head(body: &[u8]) -> Option<&str> {
-    const KEY: &[u8] = b"\"model\"";
     let root = skip_space(body, 0);
     let nested = root + 1 + memchr::memchr2(b'{', b'[', body.get(root + 1..)?)?;
-    let key = memmem::find(&body[..nested], KEY)?;
-    let colon = skip_space(body, key + KEY.len());
+    let key = MODEL.find(&body[..nested])?;
+    let colon = skip_space(body, key + MODEL.needle().len());
     let value = skip_space(body, colon + 1);
     if body.get(colon) != Some(&b':') || body.get(value) != Some(&b'"') {
         return None;

@@ -14,6 +14,7 @@ pub(crate) mod number;
 pub(crate) mod text;
 mod word;
 
+use found::Aside;
 use found::Choice;
 pub(crate) use found::{Choices, EventFound, Found, Kind, Mark, Varying};
 use word::{WORD, Word};
@@ -121,8 +122,8 @@ impl Walk {
         self.event = EventFound::default();
     }
 
-    /// Takes the next piece of the document.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+    /// Takes the next piece of the document; says how much of it was looked at: what follows a document's end is not.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
             at = match self.state {
@@ -137,6 +138,7 @@ impl Walk {
             };
         }
         self.base = self.base.saturating_add(bytes.len() as u64);
+        at
     }
 
     /// Whether the document is complete.
@@ -187,8 +189,10 @@ impl Walk {
 
     /// Any element at all makes `choices` filled.
     fn begin_element(&mut self) {
-        if self.act == Act::Enter(Node::Choice) {
-            self.event.choices = Choices::Filled;
+        match self.act {
+            Act::Enter(Node::Choice) => self.event.choices = Choices::Filled,
+            Act::Image => self.found.images = self.found.images.saturating_add(1),
+            _ => {}
         }
     }
 
@@ -218,6 +222,10 @@ impl Walk {
         match node {
             Node::Usage => {
                 self.event.usage |= self.depth == 2;
+                self.event.usage_anywhere = true;
+                self.counts = Counts::default();
+            }
+            Node::ChoiceUsage | Node::SvgUsage => {
                 self.event.usage_anywhere = true;
                 self.counts = Counts::default();
             }
@@ -329,6 +337,14 @@ impl Walk {
                 let settled = self.counts.settle();
                 self.found.note(&settled);
             }
+            Node::ChoiceUsage => {
+                let settled = self.counts.settle();
+                self.found.note_aside(&settled, Aside::Choice);
+            }
+            Node::SvgUsage => {
+                let settled = self.counts.settle();
+                self.found.note_aside(&settled, Aside::Svg);
+            }
             Node::Choice => self.found.progress.note(self.choice),
             Node::Choices if self.event.choices == Choices::Unseen => self.event.choices = Choices::Empty,
             _ => {}
@@ -344,6 +360,9 @@ impl Walk {
         self.state = State::Closed;
         self.count_delta();
         self.found.failure |= self.event.error || self.event.kind == Kind::Failed;
+        if self.event.kind == Kind::Drawn {
+            self.found.images = self.found.images.saturating_add(1);
+        }
     }
 
     fn count_delta(&mut self) {

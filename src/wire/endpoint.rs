@@ -154,6 +154,23 @@ impl Endpoint {
         self.row().generates
     }
 
+    /// The model that answers where a body names none, as OpenAI's reference documents it; `None` where every call must name
+    /// one. For images it holds only while no parameter is used that this model has not.
+    #[must_use]
+    pub fn default_model(self) -> Option<&'static str> {
+        match self {
+            Endpoint::Moderations => Some("omni-moderation-latest"),
+            Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations => Some("dall-e-2"),
+            _ => None,
+        }
+    }
+
+    /// Whether its answer is images.
+    #[must_use]
+    pub fn makes_images(self) -> bool {
+        matches!(self, Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations)
+    }
+
     /// Its methods, as an `Allow` header has them (RFC 9110 10.2.1).
     #[must_use]
     pub fn allow(self) -> &'static str {

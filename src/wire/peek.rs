@@ -9,10 +9,12 @@
 //! and `prompt` of Responses, images, sounds and files are counted apart: strings under `image_url`, `video_url`, `audio_url`,
 //! `input_audio` (or in the `url` and `data` of objects there), `file_data`, `file_id`, `file_url`, data URLs under `url`, and
 //! long base64 under `data` and `result`. A string under any other key is text, whatever it looks like, so that nobody can
-//! pass a long prompt as an image.
+//! pass a long prompt as an image. So it is in `query`, `documents` and `questions` too. In images, `image`, `images` and `mask` are
+//! attachments where they hold data URLs or long base64, and options of the picture are no text; in speech, `voice` is none.
 
 mod cursor;
 mod fault;
+mod field;
 mod keys;
 mod reader;
 mod value;
@@ -25,7 +27,11 @@ use cursor::Cursor;
 use reader::Reader;
 use value::{Scope, Tally, pass};
 
+pub(in crate::wire) use fault::shown;
 pub use fault::{BodyFault, FaultCode};
+pub(in crate::wire) use field::NEWER_IMAGE_KEYS;
+pub(in crate::wire) use keys::mistaken_for;
+pub(in crate::wire) use reader::missing_model;
 
 /// Whether keys that some readers take for a policy key are refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -51,21 +57,24 @@ pub struct Peek {
     pub endpoint: Endpoint,
     /// The model's name, decoded; [`model_name::fault`](crate::wire::model_name::fault) has nothing against it.
     pub model: String,
-    /// Its JSON string, quotes included.
-    pub model_span: Range<usize>,
-    /// Whether a stream is asked for.
+    /// Its JSON string, quotes included, or the null in its place. `None` where the key is absent (then, as with null, `model` is
+    /// the endpoint's documented default), and in a form, where [`FormHead`](crate::wire::form::FormHead) says it.
+    pub model_span: Option<Range<usize>>,
+    /// Whether a stream is asked for: by `stream`, and in speech by `stream_format`.
     pub stream: bool,
     /// The value of `stream`, if the key is there.
     pub stream_span: Option<Range<usize>>,
     /// What stands under `stream_options`.
     pub stream_options: StreamOptions,
-    /// Just after the root's `{`. The root is never empty, as `model` is in it.
+    /// Just after the root's `{`.
     pub object_start: usize,
+    /// Whether the root has no members, as it can only where a model need not be named.
+    pub object_empty: bool,
     /// The largest cap on output tokens that is named; `None` if none is (0, −1 and null name none).
     pub output_cap: Option<u64>,
     /// Where caps stand.
     pub caps: Caps,
-    /// Answers per prompt: the larger of `n` and `best_of`, at least 1.
+    /// Answers per prompt: the larger of `n` and `best_of`, at least 1; images, where those are made.
     pub choices: u64,
     /// Which of the two that is; `n` if they are equal, or absent.
     pub choices_key: &'static str,

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use smallvec::{SmallVec, smallvec};
 
 use crate::wire::endpoint::Endpoint;
+use crate::wire::form::{Boundary, FormHead};
 use crate::wire::peek::{Cap, Peek, StreamOptions};
 
 /// Changed bodies shorter than this, in bytes, are copied into one piece, as one write is cheaper than several.
@@ -129,10 +130,26 @@ pub fn ask_for_usage(peek: &Peek) -> Option<Edit> {
     }
 }
 
-/// Asks for another model.
+/// Asks for another model, also where the body names none.
 #[must_use]
 pub fn rename_model(peek: &Peek, new: &str) -> Edit {
-    Edit::replace(&peek.model_span, quoted(new))
+    let name = quoted(new);
+    match &peek.model_span {
+        Some(span) => Edit::replace(span, name),
+        None if peek.object_empty => Edit::insert(peek.object_start, format!("\"model\":{name}")),
+        None => Edit::insert(peek.object_start, format!("\"model\":{name},")),
+    }
+}
+
+/// Asks for another model in a form; where the form names none, by a part of its own before the first.
+#[must_use]
+pub fn rename_model_in_form(head: &FormHead, boundary: &Boundary, new: &str) -> Edit {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    if let Some(span) = &head.model_span {
+        return Edit::replace(&(place(span.start)..place(span.end)), new.to_owned());
+    }
+    let disposition = "\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n";
+    Edit::insert(0, [b"--", boundary.as_bytes(), disposition.as_bytes(), new.as_bytes(), b"\r\n"].concat())
 }
 
 /// Puts a cap in where the endpoint's own parameters name none (`enforce_cap`); `None` if one does, or nothing is generated.

@@ -11,7 +11,7 @@ use crate::metering::{Books, books};
 use crate::support::client::post;
 use crate::support::http2::ClientBody;
 use crate::support::{
-    Closed, Gate, Http2Client, MockUpstream, RawClient, Script, TestGateway, fixture, position, within,
+    Closed, Gate, Http2Client, MockUpstream, RawClient, Script, TestGateway, fixture, position, standard, within,
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -182,6 +182,33 @@ async fn a_client_that_leaves_after_the_usage_is_charged_by_it() {
     assert_eq!(books.record["outcome"], "client_gone");
     assert_eq!(books.record["usage_source"], "reported");
     assert_eq!((books.input, books.output), (19, 7));
+}
+
+#[tokio::test]
+async fn where_the_upstream_is_to_be_drained_its_answer_is_read_to_its_usage() {
+    let stream = fixture("chat_stream_with_usage.sse");
+    let first = position(&stream, b"Danube").unwrap();
+    let first = first - position_back(&stream[..first], b"data: ");
+    let gate = Gate::new();
+    let script = Script::stream_head().chunk(&stream[..first]).wait(&gate).chunk(&stream[first..]).last_chunk();
+    let upstream = MockUpstream::playing(script).await;
+    let drained = "provider = \"compatible\"\non_disconnect = \"drain\"";
+    let gateway = TestGateway::start(&standard(&upstream).replace("provider = \"compatible\"", drained));
+    let client = Http2Client::connect(gateway.address()).await;
+    let call = client.post(PATH, ClientBody::whole(CALL.as_bytes()));
+    let mut body = within("the answer's head", call).await.unwrap().into_body();
+    let mut read = Vec::new();
+    while position(&read, b"The ").is_none() {
+        let frame = within("the answer's next frame", body.frame()).await.unwrap().unwrap();
+        read.extend_from_slice(&frame.into_data().unwrap());
+    }
+    Client::Http2(client, Box::new(body)).leave(Leave::Stream).await;
+    assert_eq!(gateway.metric("tollgate_in_flight", &[("tenant", "acme")]).await, 1.0, "it keeps its place");
+    gate.open();
+    let books = books(gateway, 1).await;
+    assert_eq!((&books.record["outcome"], &books.record["usage_source"]), (&"client_gone".into(), &"reported".into()));
+    assert_eq!((books.input, books.output), (19, 7), "{}", books.record);
+    assert_eq!(books.record["bytes_out"], read.len());
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ fn call_of(endpoint: &str, stream: bool) -> (String, String) {
             format!(r#"{{"model":"m","stream":{stream},"messages":[{{"role":"user","content":"Name a river."}}]}}"#)
         }
         "completions" => format!(r#"{{"model":"m","stream":{stream},"prompt":"Name a river."}}"#),
+        "images/generations" => r#"{"model":"m","prompt":"Name a river.","n":2}"#.to_owned(),
+        "audio/speech" => r#"{"model":"m","input":"Name a river.","voice":"alloy"}"#.to_owned(),
         "responses" => format!(r#"{{"model":"m","stream":{stream},"input":"Name a river.","store":false}}"#),
         _ => r#"{"model":"m","input":"Name a river."}"#.to_owned(),
     };
@@ -130,6 +132,8 @@ async fn usage_that_an_answer_in_one_piece_states_is_what_is_charged() {
         ("responses", "responses_response.json", (19, 0, 70, 64)),
         ("embeddings", "embeddings_response_float.json", (5, 0, 0, 0)),
         ("embeddings", "embeddings_response_base64.json", (5, 0, 0, 0)),
+        ("decisions", "decisions_response.json", (41, 0, 1, 0)),
+        ("images/generations", "images_response.json", (26, 0, 4160, 0)),
     ];
     for (endpoint, name, usage) in cases {
         let (answer, books) = metered(endpoint, false, Script::json(200, fixture(name))).await;
@@ -210,6 +214,46 @@ async fn an_answer_that_cannot_be_read_is_estimated_and_counted_as_unmetered() {
     let books = books(gateway, 1).await;
     assert_estimated("compressed", &books, "ok");
     assert!(books.output > 0, "{}", books.record);
+}
+
+#[tokio::test]
+async fn answers_that_have_no_tokens_are_charged_by_their_kind() {
+    let sound = Script::answer_with(200, "audio/mpeg", &[], [0xff, 0xf3, 0, 1, 2, 3]);
+    let (answer, books) = metered("audio/speech", false, sound).await;
+    assert_eq!(answer.body, [0xff, 0xf3, 0, 1, 2, 3]);
+    assert_estimated("speech", &books, "ok");
+    assert_eq!(books.output, books.input, "as many as the text that is spoken");
+
+    // Half a second of plain samples.
+    let (_, books) = metered("audio/speech", false, Script::answer_with(200, "audio/pcm", &[], [0; 24_000])).await;
+    assert_estimated("samples", &books, "ok");
+    assert_eq!(books.output, 10);
+
+    let images = r#"{"created":1,"data":[{"url":"https://a"},{"url":"https://b"}]}"#;
+    let (_, books) = metered("images/generations", false, Script::json(200, images)).await;
+    assert_estimated("images", &books, "ok");
+    assert_eq!(books.output, 2_400);
+
+    let (_, books) = metered("moderations", false, Script::json(200, r#"{"id":"m","results":[]}"#)).await;
+    assert_estimated("moderations", &books, "ok");
+    assert_eq!(books.output, 0);
+}
+
+#[tokio::test]
+async fn counting_tokens_is_charged_as_a_request_alone() {
+    let script = Script::json(200, fixture("responses_input_tokens_response.json"));
+    let (_, books) = metered("responses/input_tokens", false, script).await;
+    assert_eq!((&books.record["outcome"], books.input), (&"ok".into(), 0));
+    assert!(books.record["usage_source"].is_null() && books.record["input_tokens"].is_null(), "{}", books.record);
+}
+
+#[tokio::test]
+async fn usage_in_a_compressed_stream_is_read_and_the_stream_passes_as_it_came() {
+    let bytes = fixture("compressed/chat_stream_with_usage.sse.br");
+    let script = Script::answer_with(200, "text/event-stream", &[("content-encoding", "br")], &bytes);
+    let (answer, books) = metered("chat/completions", true, script).await;
+    assert_eq!((&answer.body, answer.header("content-encoding")), (&bytes, Some("br")));
+    assert_reported("brotli", &books, (19, 0, 7, 0));
 }
 
 #[tokio::test]

@@ -69,3 +69,15 @@ async fn http_2_by_prior_knowledge_is_understood() {
     assert!(String::from_utf8_lossy(&body).contains("sim/plain"));
     connection.abort();
 }
+
+#[tokio::test]
+async fn a_form_may_be_larger_than_a_held_body_and_is_answered_early_where_that_was_asked_for() {
+    let first = "--b\r\ncontent-disposition: form-data; name=model\r\n\r\nsim/status-429+early\r\n--b\r\n";
+    let request = format!(
+        "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-type: multipart/form-data; boundary=b\r\ncontent-length: {}\r\n\r\n{first}",
+        3 * MAX_BODY
+    );
+    let answer = exchange(request).await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+}

@@ -79,6 +79,18 @@ static SERVER: &[Key] = &[
     ),
     default("anonymous_anywhere", Flag, "false", "Allows `anonymous` on an address that other machines can reach."),
     default("max_body", Size, "\"64MiB\"", "The largest JSON body, on the wire and decoded."),
+    default(
+        "max_upload",
+        Size,
+        "\"256MiB\"",
+        "The largest form, on the wire. Forms are passed on as they arrive, not held.",
+    ),
+    default(
+        "form_spool",
+        Size,
+        "\"16MiB\"",
+        "How much of a form may come before its `model` part; so much is held in memory.",
+    ),
     default("max_connections", Number { least: 1 }, "10000", "The most client connections open at once."),
     default(
         "drain_delay",
@@ -101,8 +113,6 @@ static SERVER: &[Key] = &[
     table("timeouts", SERVER_TIMEOUTS, "How long a client may be silent."),
     later("tls"),
     later("allow_origins"),
-    later("max_upload"),
-    later("form_spool"),
     later("max_memory"),
     later("unknown_paths"),
     later("server_timing"),
@@ -215,6 +225,12 @@ static UPSTREAM: &[Key] = &[
     optional("headers", Headers, "{ \"openai-project\" = \"proj_…\" }", "Headers added to every call."),
     default("usage_in_stream", Flag, "true", "It understands stream_options.include_usage."),
     default(
+        "on_disconnect",
+        Word(&ON_DISCONNECT),
+        "\"cancel\"",
+        "A client leaves: stop the upstream at once, or read the rest for its usage (30 s, 4 MiB, 64 at once).",
+    ),
+    default(
         "max_connections",
         Number { least: 1 },
         "1024",
@@ -227,7 +243,6 @@ static UPSTREAM: &[Key] = &[
     later("api_version"),
     later("region"),
     later("preset"),
-    later("on_disconnect"),
     later("quota"),
     later("proxy"),
     later("client_cert"),
@@ -235,6 +250,7 @@ static UPSTREAM: &[Key] = &[
     later("health"),
 ];
 
+static ON_DISCONNECT: Words = words(&["cancel", "drain"]);
 static PROVIDER: Words = Words { built: &["openai", "compatible", "simulator"], later: provider::LATER, or: "" };
 static CREDENTIAL: Words =
     Words { built: &["none"], later: provider::LATER_CREDENTIALS, or: " or { api_key = { env = \"NAME\" } }" };

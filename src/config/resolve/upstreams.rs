@@ -15,7 +15,7 @@ use super::{Resolver, whole};
 use crate::provider::Provider;
 use crate::routing::RouteTable;
 use crate::secret::{Secret, SecretError, SecretSource};
-use crate::upstream::{BaseUri, PoolLimits, Timeouts, Upstream};
+use crate::upstream::{BaseUri, OnDisconnect, PoolLimits, Timeouts, Upstream};
 
 /// OpenAI's own base URL.
 const OPENAI: &str = "https://api.openai.com/v1";
@@ -117,6 +117,10 @@ fn one(name: &str, at: &Range<usize>, written: raw::Upstream, resolver: &mut Res
         max_connections: whole(written.max_connections),
         pool: PoolLimits { idle: written.pool.idle.0, age: written.pool.age.0 },
         usage_in_stream: written.usage_in_stream,
+        on_disconnect: match written.on_disconnect {
+            raw::OnDisconnect::Cancel => OnDisconnect::Cancel,
+            raw::OnDisconnect::Drain => OnDisconnect::Drain,
+        },
         simulated: simulated || provider == Provider::Simulator,
     };
     Made::Ready(Arc::new(upstream), Box::new(UpstreamOrigin { upstream: name, credential, ca }))

@@ -15,6 +15,10 @@ use crate::wire::endpoint::Endpoint;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
+mod compressed;
+mod fixtures;
+mod left;
+
 const STREAM: &str = concat!(
     "data: {\"id\":\"c\",\"model\":\"gpt-real\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}],\"usage\":null}\n\n",
     "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n",
@@ -29,6 +33,8 @@ enum Step {
     Data(Bytes),
     Trailers,
     Fail(UpstreamError),
+    /// Nothing more, for ever.
+    Silence,
 }
 
 /// An upstream's body that does as it is told, and is never late.
@@ -44,12 +50,12 @@ impl Scripted {
     }
 
     fn text(pieces: &[&str]) -> Self {
-        Scripted::of(pieces.iter().map(|piece| data(piece)))
+        Scripted::of(pieces.iter().map(data))
     }
 }
 
-fn data(text: &str) -> Step {
-    Step::Data(Bytes::copy_from_slice(text.as_bytes()))
+fn data(text: impl AsRef<[u8]>) -> Step {
+    Step::Data(Bytes::copy_from_slice(text.as_ref()))
 }
 
 impl Body for Scripted {
@@ -57,9 +63,12 @@ impl Body for Scripted {
     type Error = UpstreamError;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        if matches!(self.steps.front(), Some(Step::Silence)) {
+            return Poll::Pending;
+        }
         Poll::Ready(self.steps.pop_front().map(|step| match step {
             Step::Data(bytes) => Ok(Frame::data(bytes)),
-            Step::Trailers => Ok(Frame::trailers(HeaderMap::new())),
+            Step::Trailers | Step::Silence => Ok(Frame::trailers(HeaderMap::new())),
             Step::Fail(error) => Err(error),
         }))
     }
@@ -121,8 +130,14 @@ fn next(body: &mut ResponseBody<Scripted>) -> Option<Result<Bytes, CutShort>> {
     }
 }
 
-/// All bytes, and whether they ended well.
+/// All bytes of a text, and whether they ended well.
 fn drained(body: &mut ResponseBody<Scripted>) -> (String, Result<(), CutShort>) {
+    let (bytes, ended) = drained_bytes(body);
+    (String::from_utf8(bytes).unwrap(), ended)
+}
+
+/// All bytes, and whether they ended well.
+fn drained_bytes(body: &mut ResponseBody<Scripted>) -> (Vec<u8>, Result<(), CutShort>) {
     let mut bytes = Vec::new();
     let ended = loop {
         match next(body) {
@@ -135,7 +150,7 @@ fn drained(body: &mut ResponseBody<Scripted>) -> (String, Result<(), CutShort>) 
         }
     };
     assert!(next(body).is_none(), "something follows the end");
-    (String::from_utf8(bytes).unwrap(), ended)
+    (bytes, ended)
 }
 
 fn only_record(rig: &Rig) -> serde_json::Value {
@@ -377,6 +392,14 @@ async fn what_cannot_be_read_passes_untouched_and_is_counted() {
         let record = only_record(&rig);
         assert_eq!((&record["outcome"], &record["usage_source"]), (&"ok".into(), &"estimated".into()));
     }
+}
+
+#[test]
+fn a_body_on_its_way_is_small() {
+    // A frame, the call, what is held, who reads along.
+    assert!(size_of::<MeteredBody<()>>() <= 320, "{}", size_of::<MeteredBody<()>>());
+    assert!(size_of::<Reader>() <= 24, "{}", size_of::<Reader>());
+    assert!(size_of::<crate::gateway::call::Reading>() <= 96, "{}", size_of::<crate::gateway::call::Reading>());
 }
 
 #[tokio::test]

@@ -61,8 +61,14 @@ fn case(error: &GatewayError) -> &'static str {
             ReceiveError::TooLarge { .. } => "the body is too large",
             ReceiveError::TimedOut => "the body came too slowly",
             ReceiveError::Malformed(_) => "the body is framed wrongly",
-            ReceiveError::Type => "not JSON",
-            ReceiveError::Encoding => "a compressed body",
+            ReceiveError::UploadTooLarge { .. } => "the form is too large",
+            ReceiveError::Type(Takes::Json | Takes::Nothing) => "not JSON",
+            ReceiveError::Type(Takes::Form) => "not a form",
+            ReceiveError::Type(Takes::JsonOrForm) => "neither JSON nor a form",
+            ReceiveError::Encoding(EncodingFault::Unknown) => "a content coding that is not known",
+            ReceiveError::Encoding(EncodingFault::Several) => "one content coding upon another",
+            ReceiveError::Encoding(EncodingFault::Form) => "a compressed form",
+            ReceiveError::Corrupt => "not what its content coding says",
             ReceiveError::Charset => "JSON in another character set",
             ReceiveError::Gone => "the client left while it sent its body",
         },
@@ -74,6 +80,7 @@ fn case(error: &GatewayError) -> &'static str {
             FaultCode::AmbiguousKey => "a key that some read as another",
             FaultCode::InvalidValue => "a value that a parameter cannot have",
             FaultCode::MissingRequiredParameter => "a parameter is missing",
+            FaultCode::InvalidForm => "a form that is not made as RFC 7578 says, or that could be read in two ways",
         },
         GatewayError::KeptState { .. } => "a parameter that asks for kept state",
         GatewayError::NotInPlan { .. } => "a parameter that asks for more than the plan allows",
@@ -130,8 +137,14 @@ fn every_error() -> Vec<GatewayError> {
         ReceiveError::TooLarge { limit: 67_108_864 }.into(),
         ReceiveError::TimedOut.into(),
         ReceiveError::Malformed("check the chunk sizes and line ends".to_owned()).into(),
-        ReceiveError::Type.into(),
-        ReceiveError::Encoding.into(),
+        ReceiveError::UploadTooLarge { limit: 268_435_456 }.into(),
+        ReceiveError::Type(Takes::Json).into(),
+        ReceiveError::Type(Takes::Form).into(),
+        ReceiveError::Type(Takes::JsonOrForm).into(),
+        ReceiveError::Encoding(EncodingFault::Unknown).into(),
+        ReceiveError::Encoding(EncodingFault::Several).into(),
+        ReceiveError::Encoding(EncodingFault::Form).into(),
+        ReceiveError::Corrupt.into(),
         ReceiveError::Charset.into(),
         ReceiveError::Gone.into(),
         fault(FaultCode::InvalidJson, None, "(what is wrong, and at which byte)"),
@@ -141,6 +154,7 @@ fn every_error() -> Vec<GatewayError> {
         fault(FaultCode::AmbiguousKey, Some("Model"), "(what is wrong, and at which byte)"),
         fault(FaultCode::InvalidValue, Some("max_tokens"), "(what is wrong, and at which byte)"),
         fault(FaultCode::MissingRequiredParameter, Some("model"), "(what is missing)"),
+        fault(FaultCode::InvalidForm, None, "(what is wrong with the form)"),
         GatewayError::KeptState { param: "background" },
         GatewayError::NotInPlan { param: "max_tokens", asked: "9000".to_owned(), bound: "at most 8192".to_owned() },
         GatewayError::ModelNotFound { model: "gpt-9".to_owned() },
@@ -333,6 +347,7 @@ fn the_headers_show_each_kind_of_limit_that_there_is_and_no_other() {
     let mut headers = http::HeaderMap::new();
     rate_limits(&mut headers, &View { requests: shown(60, 59, 1_000), tokens: None });
     assert_eq!(headers.len(), 3);
+    let mut headers = http::HeaderMap::new();
     rate_limits(&mut headers, &View { requests: shown(60, 58, 2_000), tokens: shown(200_000, 0, 61_500) });
     let text: Vec<String> =
         headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();

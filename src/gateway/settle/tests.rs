@@ -76,7 +76,7 @@ async fn run(rig: &Rig, row: Row, endpoint: Endpoint) {
     let first_byte = (row.came == Came::Text).then(|| rig.clock.now());
     rig.clock.advance(Duration::from_secs(2));
     call.note(|facts| {
-        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400 };
+        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400, answers: 1 };
         facts.sent = Some(sent);
         facts.first_byte = first_byte;
         facts.status = 200;
@@ -164,7 +164,7 @@ async fn what_may_have_been_written_unseen_is_never_more_than_was_planned_for() 
     let sent = rig.clock.now();
     rig.clock.advance(Duration::from_secs(3_600));
     call.note(|facts| {
-        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400 };
+        facts.estimate = Estimate { input: 100, output: 1_000, input_bytes: 400, answers: 1 };
         facts.sent = Some(sent);
     });
     call.end(Ending::Broken(Outcome::ClientGone));
@@ -349,4 +349,87 @@ async fn what_need_not_wait_is_settled_at_once_and_what_must_is_settled_by_the_t
     flush.await;
     assert_eq!(done.load(Ordering::SeqCst), 3);
     task.abort();
+}
+
+/// Ends a call of an endpoint 4 s after it was sent, with `read` of its answer; gives the record.
+async fn ended(
+    endpoint: Endpoint,
+    ending: Ending,
+    came: bool,
+    answers: u64,
+    read: crate::gateway::call::Reading,
+) -> (Rig, serde_json::Value) {
+    let rig = Rig::new();
+    let (mut call, admission) = rig.admitted(endpoint, false).await;
+    let sent = rig.clock.now();
+    rig.clock.advance(Duration::from_secs(4));
+    let now = rig.clock.now();
+    call.note(|facts| {
+        facts.estimate = Estimate { input: 100, output: 0, input_bytes: 400, answers };
+        facts.sent = Some(sent);
+        facts.first_byte = came.then_some(now);
+        facts.reading = read;
+    });
+    call.end(ending);
+    drop((call, admission));
+    let record = rig.records().remove(0);
+    (rig, record)
+}
+
+#[tokio::test]
+async fn calls_whose_answers_have_no_tokens_are_charged_by_their_kind_and_marked() {
+    use crate::gateway::call::Reading;
+    use crate::usage::Details;
+    let nothing = Reading::default;
+    let text = |text_bytes| Reading { text_bytes, ..Reading::default() };
+    let with = |details| Reading { details: Some(Box::new(details)), ..Reading::default() };
+    let sound = |audio_millis| with(Details { audio_millis, ..Details::default() });
+    let images = |images| with(Details { images, ..Details::default() });
+    let gone = Ending::Broken(Outcome::ClientGone);
+    for (endpoint, ending, came, answers, read, charged, why) in [
+        (Endpoint::Speech, Ending::Whole, true, 1, nothing(), (100, 100), "by_table"),
+        (Endpoint::Speech, Ending::Whole, true, 1, sound(2_500), (100, 50), "by_table"),
+        (Endpoint::Speech, gone, true, 1, sound(1_000), (100, 20), "client_gone"),
+        (Endpoint::Speech, gone, false, 1, nothing(), (100, 100), "client_gone"),
+        (Endpoint::Transcriptions, Ending::Whole, true, 1, sound(2_000), (40, 0), "by_table"),
+        (Endpoint::Transcriptions, Ending::Whole, true, 1, text(80), (100, 20), "not_reported"),
+        (Endpoint::Translations, Ending::Whole, true, 1, text(80), (100, 0), "by_table"),
+        (Endpoint::Moderations, Ending::Whole, true, 1, nothing(), (100, 0), "by_table"),
+        (Endpoint::Rerank, Ending::Whole, true, 1, nothing(), (100, 0), "by_table"),
+        (Endpoint::Embeddings, Ending::Whole, true, 1, nothing(), (100, 0), "not_reported"),
+        (Endpoint::ImageGenerations, Ending::Whole, true, 4, images(3), (100, 3_600), "by_table"),
+        (Endpoint::ImageEdits, Ending::Whole, true, 4, nothing(), (100, 4_800), "by_table"),
+        (Endpoint::ImageVariations, gone, true, 1, nothing(), (100, 1_200), "client_gone"),
+        // Before any byte: what 4 s at 50 tokens a second can have made.
+        (Endpoint::ImageGenerations, gone, false, 1, nothing(), (100, 200), "client_gone"),
+        (Endpoint::Moderations, Ending::Broken(Outcome::Timeout), false, 1, nothing(), (100, 0), "timeout"),
+    ] {
+        let (rig, record) = ended(endpoint, ending, came, answers, read).await;
+        let what = format!("{endpoint:?} {ending:?}: {record}");
+        let told = (record["input_tokens"].as_u64().unwrap(), record["output_tokens"].as_u64().unwrap());
+        assert_eq!((told, &record["usage_source"]), (charged, &"estimated".into()), "{what}");
+        assert_eq!(rig.used(), (charged.0 + charged.1, 1), "{what}");
+        let path = endpoint.path();
+        let series = format!("tollgate_usage_estimated_total{{endpoint=\"{path}\",reason=\"{why}\"}}");
+        assert_eq!(rig.metric(&series), 1.0, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn counting_tokens_costs_a_request_and_no_tokens_and_is_not_amiss() {
+    for ending in [Ending::Whole, Ending::Broken(Outcome::ClientGone), Ending::Broken(Outcome::Timeout)] {
+        for came in [false, true] {
+            let read = crate::gateway::call::Reading::default();
+            let (rig, record) = ended(Endpoint::InputTokens, ending, came, 1, read).await;
+            assert_eq!(rig.used(), (0, 1), "{ending:?}");
+            assert!(record["input_tokens"].is_null() && record["usage_source"].is_null(), "{record}");
+            let metrics = rig.services.metrics.render();
+            for counter in ["tollgate_usage_estimated_total{", "tollgate_unmetered_responses_total{"] {
+                assert!(!metrics.contains(counter), "{ending:?} {counter}");
+            }
+        }
+    }
+    let reported = crate::gateway::call::Reading { usage: Some(REPORTED), ..Default::default() };
+    let (rig, _) = ended(Endpoint::InputTokens, Ending::Whole, true, 1, reported).await;
+    assert_eq!(rig.used(), (79, 1), "a report is believed all the same");
 }

@@ -3,18 +3,21 @@
 //! Must not know when that is, nor how the stream is cut. The order of events is that of OpenAI's API reference,
 //! "Responses, streaming events"; the stream ends after the last one, without `[DONE]`.
 
-use super::super::faults::{Behaviour, Ending};
+use super::super::faults::{Behaviour, Ending, ErrorEvent};
+use super::super::framing;
 use super::{Draft, Object, Output, Part, Progress};
 use bytes::Bytes;
+use http::StatusCode;
 use serde::Serialize;
+use serde_json::Value;
 
 /// The events of one streamed response.
 pub(super) struct Events {
     draft: Draft,
     item_id: String,
     burst: usize,
-    /// After so many tokens an error event ends the stream.
-    error_after: Option<usize>,
+    /// After so many tokens this error ends the stream.
+    error_after: Option<(usize, ErrorEvent)>,
     sequence_number: u64,
     step: Step,
 }
@@ -30,6 +33,7 @@ enum Step {
     PartDone,
     ItemDone,
     End,
+    Done,
     Over,
 }
 
@@ -94,8 +98,8 @@ struct ArgumentsDone<'a> {
 
 #[derive(Serialize)]
 struct Failure {
-    code: &'static str,
-    message: &'static str,
+    code: Value,
+    message: String,
     param: (),
 }
 
@@ -105,7 +109,10 @@ impl Events {
         Events {
             item_id: draft.item_id(),
             burst: behaviour.burst.max(1) as usize,
-            error_after: (behaviour.ending == Ending::ErrorEvent).then(|| draft.answer.tokens() / 2),
+            error_after: match behaviour.ending {
+                Ending::ErrorEvent(kind) => Some((draft.answer.tokens() / 2, kind)),
+                _ => None,
+            },
             sequence_number: 0,
             step: Step::Created,
             draft,
@@ -147,14 +154,7 @@ impl Events {
     }
 
     fn event<T: Serialize>(&self, kind: &'static str, body: T) -> Bytes {
-        let mut event = Vec::with_capacity(320);
-        event.extend_from_slice(b"event: ");
-        event.extend_from_slice(kind.as_bytes());
-        event.extend_from_slice(b"\ndata: ");
-        // Writing into memory cannot fail, and these types hold nothing that JSON has no form for.
-        let _ = serde_json::to_writer(&mut event, &Event { kind, sequence_number: self.sequence_number, body });
-        event.extend_from_slice(b"\n\n");
-        event.into()
+        framing::named(kind, &Event { kind, sequence_number: self.sequence_number, body })
     }
 
     /// The step after the tokens up to `to` are said.
@@ -170,14 +170,31 @@ impl Events {
         self.of_response(kind, Progress::Ended)
     }
 
-    fn failure(&self) -> Bytes {
-        let message = "Simulated failure: the model's name asked for an error event.";
-        self.event("error", Failure { code: "server_error", message, param: () })
+    /// The error, and what comes after it.
+    fn failure(&self, kind: ErrorEvent) -> (Bytes, Step) {
+        if kind == ErrorEvent::Failed {
+            return (self.of_response("response.failed", Progress::Failed), Step::Over);
+        }
+        let super::Failure { code, message } = super::Failure::new(&self.draft.behaviour);
+        let (code, next) = match kind {
+            ErrorEvent::ThenDone => (Value::from(StatusCode::INTERNAL_SERVER_ERROR.as_u16()), Step::Done),
+            _ => (Value::from(code), Step::Over),
+        };
+        (self.event("error", Failure { code, message, param: () }), next)
     }
 
     fn take_step(&self) -> Option<(Bytes, Step)> {
         let is_text = self.draft.answer.call.is_none();
-        let fails = |from| self.error_after.is_some_and(|after| from >= after);
+        let said = match self.step {
+            Step::Tokens { from } => Some(from),
+            Step::TextDone => Some(self.draft.answer.tokens()),
+            _ => None,
+        };
+        if let (Some((after, kind)), Some(said)) = (self.error_after, said)
+            && said >= after
+        {
+            return Some(self.failure(kind));
+        }
         Some(match self.step {
             Step::Created => (self.of_response("response.created", Progress::Begun), Step::InProgress),
             Step::InProgress => (self.of_response("response.in_progress", Progress::Begun), Step::ItemAdded),
@@ -186,8 +203,6 @@ impl Events {
                 (self.of_item("response.output_item.added", Progress::Begun), next)
             }
             Step::PartAdded => (self.of_part("response.content_part.added", ""), self.after(0)),
-            Step::Tokens { from } if fails(from) => (self.failure(), Step::Over),
-            Step::TextDone if self.error_after.is_some() => (self.failure(), Step::Over),
             Step::Tokens { from } => {
                 let to = from.saturating_add(self.burst).min(self.draft.answer.tokens());
                 (self.delta(from, to), self.after(to))
@@ -196,6 +211,7 @@ impl Events {
             Step::PartDone => (self.of_part("response.content_part.done", &self.draft.answer.text), Step::ItemDone),
             Step::ItemDone => (self.of_item("response.output_item.done", Progress::Ended), Step::End),
             Step::End => (self.end(), Step::Over),
+            Step::Done => (Bytes::from_static(framing::DONE), Step::Over),
             Step::Over => return None,
         })
     }

@@ -45,6 +45,21 @@ fn responses_end_with_the_next_sequence_number_and_the_response_that_began() {
 }
 
 #[test]
+fn typed_streams_end_with_an_error_that_has_a_type() {
+    for (dialect, field) in [(Dialect::Images, "event: error\n"), (Dialect::Speech, ""), (Dialect::Transcription, "")] {
+        let bytes = failed(dialect, &scanner(dialect, b""), "upstream_timeout", MESSAGE);
+        assert!(bytes.starts_with(format!("{field}data: {{\"type\":\"error\",\"error\":{{").as_bytes()), "{dialect:?}");
+        let error = &data(&bytes)["error"];
+        let expected =
+            serde_json::json!({"message": MESSAGE, "type": "server_error", "param": null, "code": "upstream_timeout"});
+        assert_eq!(error, &expected);
+        let mut scanner = scanner(dialect, b"");
+        scanner.feed(bytes);
+        assert_eq!((scanner.ended(), scanner.told_failure()), (Ended::Terminal, true), "{dialect:?}");
+    }
+}
+
+#[test]
 fn an_end_before_any_event_is_whole_too() {
     let bytes = failed(Dialect::Responses, &scanner(Dialect::Responses, b""), "upstream_timeout", MESSAGE);
     assert_eq!(data(&bytes)["sequence_number"], 0);

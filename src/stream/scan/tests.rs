@@ -6,6 +6,7 @@ use super::*;
 use crate::usage::Anomaly;
 
 mod finish;
+mod nesting;
 mod strip;
 mod template;
 
@@ -22,6 +23,8 @@ pub(super) struct Seen {
     id: Option<String>,
     created: Option<u64>,
     model: Option<String>,
+    details: Option<Details>,
+    tier: Option<Tier>,
     anomalies: Anomalies,
 }
 
@@ -38,6 +41,8 @@ impl Seen {
             id: scanner.response_id().map(String::from),
             created: scanner.response_created_at(),
             model: scanner.served_model().map(String::from),
+            details: scanner.details(),
+            tier: scanner.tier(),
             anomalies: scanner.anomalies(),
         }
     }
@@ -104,9 +109,12 @@ fixtures! {
     Chat "gemini_stream_usage_every_chunk"
     Completions "ollama_completions_stream_zero_usage"
     Chat "openrouter_stream_comments_and_error"
+    Images "images_stream"
     Responses "responses_stream"
     Responses "responses_stream_error_event"
     Responses "responses_stream_failed"
+    Speech "speech_stream"
+    Transcription "transcription_stream"
     Chat "sse_crlf"
     Chat "sse_edge_multiline_nospace"
     Chat "sse_edge_truncated"
@@ -142,6 +150,9 @@ fn every_fixture_is_read_as_it_says() {
         ("chat_stream_with_usage", Some(usage(19, 7)), 11, 5, Ended::Done, false, gpt),
         ("gemini_stream_usage_every_chunk", Some(usage(8, 4)), 11, 2, Ended::Done, false, Some("gemini-x")),
         ("ollama_completions_stream_zero_usage", Some(usage(9, 2)), 10, 4, Ended::Done, false, Some("qwen3:8b")),
+        ("images_stream", Some(usage(26, 4160)), 0, 2, Ended::Terminal, false, None),
+        ("speech_stream", Some(usage(6, 40)), 0, 2, Ended::Terminal, false, None),
+        ("transcription_stream", Some(usage(14, 5)), 12, 3, Ended::Done, false, None),
         ("openrouter_stream_comments_and_error", None, 3, 2, Ended::ErrorEvent, true, Some("a/b")),
         ("responses_stream", Some(usage(19, 6)), 11, 10, Ended::Terminal, false, gpt),
         ("responses_stream_error_event", None, 0, 2, Ended::Terminal, true, gpt),
@@ -278,7 +289,8 @@ fn j19_usage_counts_at_its_place_only() {
     let fake = r#"{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":9}}"#;
     assert_eq!(told(&format!(r#"{{"choices":[{{"delta":{{"content":"{fake}"}}}}]}}"#)), None);
     assert_eq!(told(r#"{"choices":[{"delta":{"content":"\",\"usage\":{\"prompt_tokens\":9}"}}]}"#), None);
-    assert_eq!(told(r#"{"choices":[{"usage":{"prompt_tokens":9}}]}"#), None);
+    assert_eq!(told(r#"{"choices":[{"delta":{"usage":{"prompt_tokens":9}}}]}"#), None);
+    assert_eq!(told(r#"{"choices":[{"delta":{},"usage":{"prompt_tokens":9}}]}"#), Some(usage(9, 0)));
     assert_eq!(told(r#"{"x":{"usage":{"prompt_tokens":9}}}"#), None);
     assert_eq!(told(r#"{"response":{"usage":{"prompt_tokens":9}}}"#), None);
     assert_eq!(told(r#"[{"usage":{"prompt_tokens":9}}]"#), None);
@@ -290,6 +302,34 @@ fn j19_usage_counts_at_its_place_only() {
     assert_eq!(told(r#"{"a":"\ud83d","usage":{"prompt_tokens":9}}"#), Some(usage(9, 0)));
     let deep = format!(r#"{{"a":{}{},"usage":{{"prompt_tokens":9}}}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert_eq!(told(&deep), Some(usage(9, 0)));
+}
+
+#[test]
+fn the_last_tier_wins_also_between_events_that_look_alike() {
+    let event =
+        |tier: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],\"service_tier\":{tier}}}\n\n");
+    let [default, flex, none] = ["\"default\"", "\"flex\"", "null"].map(event);
+    let odd = "data: {\"choices\":[],\"service_tier\":\"priority\"}\n\n".to_owned();
+    for (events, expected) in [
+        (vec![&default, &default, &flex, &none], "flex"),
+        (vec![&flex, &flex, &default, &flex], "flex"),
+        (vec![&flex, &odd, &flex], "flex"),
+        (vec![&flex, &flex, &odd], "priority"),
+    ] {
+        let stream: String = events.iter().map(|event| event.as_str()).collect();
+        for step in [1, 50, 10_000] {
+            let seen = run(Dialect::Chat, UsageChunk::Keep, stream.as_bytes().chunks(step)).1;
+            assert_eq!(seen.tier, Tier::new(expected.as_bytes()), "{step} {stream}");
+        }
+    }
+}
+
+#[test]
+fn images_are_counted_as_they_are_completed() {
+    let done = "event: image_edit.completed\ndata: {\"type\":\"image_edit.completed\",\"b64_json\":\"AA\"}\n\n";
+    let partial = "data: {\"type\":\"image_edit.partial_image\",\"b64_json\":\"AA\"}\n\n";
+    let seen = keep(Dialect::Images, format!("{partial}{done}{partial}{done}").as_bytes());
+    assert_eq!((seen.usage, seen.details), (None, Some(Details { images: 2, ..Details::default() })));
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::net::joined;
 use crate::upstream::open::Socket;
 
 /// What was seen. Written by the socket, read by the call that drives it: always the same task, hence relaxed.
@@ -130,7 +131,7 @@ impl AsyncWrite for Watched {
         if self.pulse.is_broken() {
             return Poll::Ready(Ok(offered));
         }
-        let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, bufs);
+        let outcome = joined::poll_write(&mut self.socket, cx, bufs);
         self.pulse.settle_write(outcome, offered)
     }
 

@@ -102,6 +102,20 @@ async fn the_simulator_has_a_call_as_soon_as_it_is_made() {
     assert!(sent.at().is_some());
 }
 
+#[tokio::test]
+async fn the_simulator_reads_forms_too() {
+    let simulated = Arc::new(Upstream { simulated: true, ..upstream("http://simulator.invalid/v1") });
+    let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b\r\n\
+        Content-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nxyz\r\n--b--\r\n";
+    let kind = http::HeaderValue::from_static("multipart/form-data; boundary=b");
+    let headers = http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
+    let body = OutBody::from(bytes::Bytes::from_static(form.as_bytes()));
+    let answer = start(&client(), shape(&simulated, Endpoint::Transcriptions, &headers, body)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&text).contains("simulated"));
+}
+
 /// Polls once, then lets the runtime see to its sockets.
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
     let done = std::future::poll_fn(|cx| match std::pin::Pin::new(&mut *future).poll(cx) {

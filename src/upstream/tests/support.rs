@@ -135,6 +135,7 @@ pub(super) fn upstream(base: &str) -> Upstream {
         max_connections: 16,
         pool: PoolLimits::default(),
         usage_in_stream: true,
+        on_disconnect: crate::upstream::OnDisconnect::Cancel,
         simulated: false,
     }
 }

@@ -57,12 +57,27 @@ const BODIES: &[(Dialect, &[u8], Usage, u64, &str)] = &[
         0,
         "text-embedding-x",
     ),
+    (
+        Dialect::Responses,
+        fixture!("decisions_response"),
+        Usage { input: 41, cached: 0, output: 1, reasoning: 0 },
+        0,
+        "gpt-6-luna",
+    ),
+    (Dialect::Images, fixture!("images_response"), Usage { input: 26, cached: 0, output: 4160, reasoning: 0 }, 0, ""),
+    (
+        Dialect::Transcription,
+        fixture!("transcription_response_tokens"),
+        Usage { input: 14, cached: 0, output: 5, reasoning: 0 },
+        12,
+        "",
+    ),
 ];
 
 #[test]
 fn every_fixture_is_read_wherever_it_is_cut() {
     for (dialect, body, usage, text, model) in BODIES {
-        let expected = (Some(*usage), *text, Some(String::from(*model)), true);
+        let expected = (Some(*usage), *text, Some(String::from(*model)).filter(|model| !model.is_empty()), true);
         for place in 0..=body.len() {
             let (head, tail) = body.split_at(place);
             assert_eq!(scan(*dialect, [head, tail]), expected, "{dialect:?} {place}");
@@ -95,11 +110,96 @@ fn a_body_without_usage_tells_its_text() {
 #[test]
 fn only_the_usage_at_the_top_counts() {
     let fake = r#"{"a":{"usage":{"prompt_tokens":1}},"b":[{"usage":{"prompt_tokens":2}}],"c":"\"usage\":{\"prompt_tokens\":3}",
-        "choices":[{"usage":{"prompt_tokens":4},"message":{"content":"\\\",\"usage\":{}","usage":{"prompt_tokens":5}}}]"#;
+        "choices":[{"message":{"content":"\\\",\"usage\":{}","usage":{"prompt_tokens":5}}}]"#;
     for dialect in [Dialect::Chat, Dialect::Completions, Dialect::Responses, Dialect::Embeddings] {
         assert_eq!(whole(dialect, &format!("{fake}}}")).0, None);
         assert_eq!(whole(dialect, &format!(r#"{fake},"usage":{{"input_tokens":6}}}}"#)).0, Some(usage(6, 0)));
     }
+}
+
+#[test]
+fn usage_in_a_choice_counts_where_there_is_none_at_the_top() {
+    let choice = r#"{"choices":[{"usage":{"prompt_tokens":4,"completion_tokens":2},"message":{"content":"abc"}}]"#;
+    let told = |rest: &str| whole(Dialect::Chat, &format!("{choice}{rest}}}")).0;
+    assert_eq!(told(""), Some(usage(4, 2)));
+    assert_eq!(told(r#","usage":null"#), Some(usage(4, 2)));
+    assert_eq!(told(r#","usage":{"prompt_tokens":9}"#), Some(usage(9, 0)));
+    assert_eq!(whole(Dialect::Responses, &format!("{choice}}}")).0, None);
+}
+
+fn details(dialect: Dialect, body: &str) -> Option<Details> {
+    let mut scanner = BodyScanner::new(dialect);
+    body.as_bytes().chunks(7).for_each(|piece| scanner.feed(piece));
+    let mut whole = BodyScanner::new(dialect);
+    whole.feed_whole(body.as_bytes());
+    assert_eq!((whole.usage(), whole.details(), whole.tier()), (scanner.usage(), scanner.details(), scanner.tier()));
+    scanner.details()
+}
+
+#[test]
+fn what_prices_ask_for_is_read_beside_the_totals() {
+    let chat = r#"{"choices":[],"usage":{"prompt_tokens":90,"completion_tokens":50,"prompt_tokens_details":{"cached_tokens":10,
+        "cache_write_tokens":20,"audio_tokens":30,"image_tokens":5,"text_tokens":55},"completion_tokens_details":
+        {"audio_tokens":40,"image_tokens":1,"reasoning_tokens":3}},"service_tier":"flex"}"#;
+    let expected = Details {
+        cache_write: 20,
+        audio_input: 30,
+        image_input: 5,
+        audio_output: 40,
+        image_output: 1,
+        ..Details::default()
+    };
+    assert_eq!(details(Dialect::Chat, chat), Some(expected));
+    let mut scanner = BodyScanner::new(Dialect::Chat);
+    scanner.feed(chat.as_bytes());
+    assert_eq!(scanner.tier().map(|tier| tier.as_str().to_owned()).as_deref(), Some("flex"));
+    assert_eq!(details(Dialect::Chat, r#"{"usage":{"prompt_tokens":90,"completion_tokens":50}}"#), None);
+
+    let text = |name| std::str::from_utf8(name).unwrap();
+    let image = details(Dialect::Images, text(fixture!("images_response")));
+    assert_eq!(image, Some(Details { images: 1, image_output: 4160, ..Details::default() }));
+    let sound = details(Dialect::Transcription, text(fixture!("transcription_response_tokens")));
+    assert_eq!(sound, Some(Details { audio_input: 14, ..Details::default() }));
+}
+
+#[test]
+fn usage_in_seconds_is_no_usage_in_tokens() {
+    let millis = |body: &str| {
+        assert_eq!(whole(Dialect::Transcription, body).0, None, "{body}");
+        details(Dialect::Transcription, body).map(|details| details.audio_millis)
+    };
+    assert_eq!(millis(std::str::from_utf8(fixture!("transcription_response_duration")).unwrap()), Some(2_000));
+    assert_eq!(millis(r#"{"text":"a","usage":{"type":"duration","seconds":3}}"#), Some(3_000));
+    assert_eq!(millis(r#"{"text":"a","usage":{"type":"duration","seconds":0.0005}}"#), Some(1));
+    assert_eq!(millis(r#"{"text":"a","usage":{"type":"duration","seconds":1e99}}"#), Some(3_600_000_000));
+    assert_eq!(millis(r#"{"text":"a","usage":{"type":"duration","seconds":-1}}"#), None);
+    assert_eq!(
+        millis(r#"{"task":"transcribe","duration":8.47,"text":"a","segments":[{"text":"a","duration":99}]}"#),
+        Some(8_470)
+    );
+    assert_eq!(millis(r#"{"duration":"8.47","text":"a"}"#), Some(8_470));
+    assert_eq!(millis(r#"{"text":"a"}"#), None);
+}
+
+#[test]
+fn the_usage_of_a_second_model_is_added_to_that_of_the_first() {
+    let svg = r#""svg_usage":{"model":"m","input":3,"output":40,"reasoning":30,"total":43}"#;
+    let told = |body: String| whole(Dialect::Images, &body).0;
+    let sum = Usage { input: 29, cached: 0, output: 4_200, reasoning: 30 };
+    assert_eq!(told(format!(r#"{{"usage":{{"input_tokens":26,"output_tokens":4160}},{svg}}}"#)), Some(sum));
+    assert_eq!(told(format!(r#"{{{svg},"usage":{{"input_tokens":26,"output_tokens":4160}}}}"#)), Some(sum));
+    assert_eq!(told(format!("{{{svg}}}")), Some(Usage { input: 3, cached: 0, output: 40, reasoning: 30 }));
+    assert_eq!(told(r#"{"usage":{"input_tokens":6},"svg_usage":null}"#.to_owned()), Some(usage(6, 0)));
+}
+
+#[test]
+fn a_count_of_tokens_is_no_usage_and_other_servers_words_for_it_are() {
+    let count = std::str::from_utf8(fixture!("responses_input_tokens_response")).unwrap();
+    assert_eq!(whole(Dialect::Count, count).0, None);
+    let rerank = r#"{"results":[{"index":0,"relevance_score":0.9}],"meta":{"billed_units":{"search_units":1},"tokens":{"input_tokens":12}}}"#;
+    assert_eq!(whole(Dialect::Embeddings, rerank).0, Some(usage(12, 0)));
+    assert_eq!(whole(Dialect::Embeddings, r#"{"usage":{"total_tokens":15},"results":[]}"#).0, Some(usage(15, 0)));
+    assert_eq!(whole(Dialect::Embeddings, r#"{"id":"modr","results":[{"flagged":false}]}"#).0, None);
 }
 
 #[test]

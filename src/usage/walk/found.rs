@@ -12,6 +12,10 @@ pub(crate) struct Found {
     pub(crate) usage: Option<Usage>,
     /// What that object said besides; none if all is zero.
     pub(crate) details: Option<Box<Details>>,
+    /// Usage from places that few answers have.
+    aside: Option<Box<Asides>>,
+    /// Images in the answer so far.
+    pub(crate) images: u32,
     /// The last that was named.
     pub(crate) tier: Option<Tier>,
     pub(crate) anomalies: Anomalies,
@@ -29,7 +33,57 @@ pub(crate) struct Found {
     pub(crate) progress: Progress,
 }
 
+/// A place beside the usual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// In a choice: it counts where there is none at the usual place.
+    Choice,
+    /// `svg_usage`: it is added.
+    Svg,
+}
+
+#[derive(Debug, Default)]
+struct Asides {
+    choice: Option<Usage>,
+    svg: Usage,
+}
+
 impl Found {
+    /// What the answer used, all places taken together.
+    pub(crate) fn used(&self) -> Option<Usage> {
+        let Some(aside) = &self.aside else { return self.usage };
+        let usage = self.usage.or(aside.choice).unwrap_or_default();
+        let sum = usage.plus(&aside.svg);
+        Some(sum).filter(|sum| sum.total() > 0)
+    }
+
+    /// What it says besides, the number of its images included; none if all is zero.
+    pub(crate) fn all_details(&self) -> Option<Details> {
+        if self.images == 0 {
+            return self.details.as_deref().copied();
+        }
+        let details = self.details.as_deref().copied().unwrap_or_default();
+        Some(Details { images: self.images.into(), ..details })
+    }
+
+    /// Takes in a usage object that stands at another place than the usual.
+    pub(super) fn note_aside(&mut self, settled: &Settled, place: Aside) {
+        self.anomalies.join(settled.anomalies);
+        let Some(usage) = settled.usage else { return };
+        let aside = self.aside.get_or_insert_default();
+        match place {
+            Aside::Choice => aside.choice = Some(usage),
+            Aside::Svg => aside.svg = usage,
+        }
+    }
+
+    /// How long the sound was, where the answer says it apart from its usage.
+    pub(super) fn note_millis(&mut self, millis: u64) {
+        if millis > 0 {
+            self.details.get_or_insert_default().audio_millis = millis;
+        }
+    }
+
     /// Takes in a usage object: the last that says anything counts, and nothing is added up.
     pub(super) fn note(&mut self, settled: &Settled) {
         self.anomalies.join(settled.anomalies);
@@ -38,7 +92,13 @@ impl Found {
         }
         self.usage = settled.usage.or(self.usage);
         match &mut self.details {
-            Some(kept) => **kept = settled.details,
+            Some(kept) => {
+                let millis = kept.audio_millis;
+                **kept = settled.details;
+                if kept.audio_millis == 0 {
+                    kept.audio_millis = millis;
+                }
+            }
             None if settled.details.is_empty() => {}
             none => *none = Some(Box::new(settled.details)),
         }
@@ -91,11 +151,13 @@ pub(crate) enum Choices {
 pub(crate) enum Kind {
     #[default]
     Other,
-    /// `response.completed`, `.incomplete`, `.cancelled`
+    /// `response.completed`, `.incomplete`, `.cancelled`, `speech.audio.done`, `transcript.text.done`
     Ended,
     /// `response.failed`, `error`
     Failed,
-    /// `response.audio.delta`: its `delta` is no text.
+    /// `image_generation.completed`, `image_edit.completed`: an end, and an image.
+    Drawn,
+    /// `response.audio.delta`, `speech.audio.delta`: its `delta` is no text.
     Audio,
 }
 

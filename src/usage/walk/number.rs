@@ -2,6 +2,8 @@
 //!
 //! Must not know where a value stands; the walk says what it is for.
 
+use crate::usage::counts::{Counts, Field};
+
 use super::{Act, Anomaly, State, Varying, Walk};
 
 /// A sequence number has at most this many digits; it fits into 64 bits then.
@@ -22,7 +24,7 @@ impl Walk {
     }
 
     fn keeps_scalar(&self) -> bool {
-        matches!(self.act, Act::Count(_) | Act::Index | Act::Sequence | Act::Created)
+        matches!(self.act, Act::Count(_) | Act::Index | Act::Sequence | Act::Created | Act::Duration)
     }
 
     /// Reads on in the number or word in hand, from `at`; says where to go on.
@@ -43,6 +45,7 @@ impl Walk {
     fn end_scalar(&mut self, at: usize) {
         match (self.act, self.word.get()) {
             (Act::Count(field), Some(text)) => self.counts.set_scalar(field, text),
+            (Act::Duration, text) => self.found.note_millis(text.map_or(0, duration)),
             (Act::Count(_), None) => self.counts.note(Anomaly::TooLarge),
             (Act::Index, text) => self.choice.index = text.and_then(leading_digits).unwrap_or(0),
             (Act::Created, text) => self.found.created = self.found.created.or(text.and_then(leading_digits)),
@@ -68,4 +71,11 @@ pub(crate) fn sequence(text: &[u8]) -> Option<u64> {
 fn leading_digits(text: &[u8]) -> Option<u64> {
     let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     sequence(text.get(..length)?)
+}
+
+/// Seconds as milliseconds; 0 if it is no number.
+pub(super) fn duration(text: &[u8]) -> u64 {
+    let mut counts = Counts::default();
+    counts.set_scalar(Field::Seconds, text);
+    counts.settle().details.audio_millis
 }

@@ -6,6 +6,7 @@ use memchr::memchr2;
 
 use crate::usage::Tier;
 
+use super::number::duration;
 use super::{Act, Anomaly, Kind, MODEL, Sink, State, Varying, WORD, Walk};
 
 /// Where in an escape sequence the last byte was.
@@ -29,7 +30,7 @@ impl Walk {
         self.mark_start = self.position(at).saturating_add(1);
         self.sink = match self.act {
             Act::Text | Act::WholeText | Act::Delta | Act::TextOrBlocks => Sink::Count,
-            Act::Count(_) | Act::Kind | Act::Tier => Sink::Word,
+            Act::Count(_) | Act::Kind | Act::Tier | Act::Duration => Sink::Word,
             Act::Model if self.found.model.is_none() => Sink::Word,
             Act::Id if self.found.id.is_none() => Sink::Word,
             _ => {
@@ -166,6 +167,8 @@ impl Walk {
                 self.found.tier = tier;
             }
             Act::Id => self.found.id = word.and_then(|_| self.word.start(WORD)),
+            // Older servers wrote it as a string.
+            Act::Duration => self.found.note_millis(word.map_or(0, duration)),
             Act::Count(field) => match word {
                 Some(word) => self.counts.set_string(field, word),
                 None => self.counts.note(Anomaly::WrongType),
@@ -221,9 +224,14 @@ fn unescaped(byte: u8) -> u8 {
 
 fn kind(word: &[u8]) -> Kind {
     match word {
-        b"response.completed" | b"response.incomplete" | b"response.cancelled" => Kind::Ended,
+        b"response.completed"
+        | b"response.incomplete"
+        | b"response.cancelled"
+        | b"speech.audio.done"
+        | b"transcript.text.done" => Kind::Ended,
+        b"image_generation.completed" | b"image_edit.completed" => Kind::Drawn,
         b"response.failed" | b"error" => Kind::Failed,
-        b"response.audio.delta" => Kind::Audio,
+        b"response.audio.delta" | b"speech.audio.delta" => Kind::Audio,
         _ => Kind::Other,
     }
 }

@@ -21,6 +21,8 @@ pub enum FaultCode {
     InvalidValue,
     /// A parameter that every call needs is absent.
     MissingRequiredParameter,
+    /// A form that is not made as RFC 7578 and RFC 2046 say, or that two readers could take apart differently.
+    InvalidForm,
 }
 
 impl FaultCode {
@@ -35,6 +37,7 @@ impl FaultCode {
             FaultCode::AmbiguousKey => "ambiguous_key",
             FaultCode::InvalidValue => "invalid_value",
             FaultCode::MissingRequiredParameter => "missing_required_parameter",
+            FaultCode::InvalidForm => "invalid_request",
         }
     }
 }
@@ -53,12 +56,12 @@ pub struct BodyFault {
 
 impl BodyFault {
     /// A fault of the document as a whole.
-    pub(super) fn new(code: FaultCode, message: impl Into<String>) -> Self {
+    pub(in crate::wire) fn new(code: FaultCode, message: impl Into<String>) -> Self {
         BodyFault { code, param: None, message: message.into() }
     }
 
     /// The same, with the parameter that it is about.
-    pub(super) fn about(self, param: impl Into<String>) -> Self {
+    pub(in crate::wire) fn about(self, param: impl Into<String>) -> Self {
         BodyFault { param: Some(param.into()), ..self }
     }
 
@@ -74,13 +77,13 @@ impl BodyFault {
     }
 
     /// A parameter's value, at byte `at`, is not what it must be.
-    pub(super) fn value(param: &str, at: usize, must: &str) -> Self {
+    pub(in crate::wire) fn value(param: &str, at: usize, must: &str) -> Self {
         BodyFault::new(FaultCode::InvalidValue, format!("'{param}' must be {must} (byte {at}).")).about(param)
     }
 }
 
 /// At most 64 characters of the caller's text, with what cannot be seen escaped.
-pub(super) fn shown(text: impl Iterator<Item = char>) -> String {
+pub(in crate::wire) fn shown(text: impl Iterator<Item = char>) -> String {
     const MOST: usize = 64;
     let mut shown = String::new();
     let mut length = 0;

@@ -46,12 +46,17 @@ impl<'a> Key<'a> {
         self.decoded
     }
 
+    /// Whether it has only the characters that the names of parameters are made of.
+    pub(super) fn is_plain(&self) -> bool {
+        self.raw.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    }
+
     fn escaped(&self) -> bool {
         self.decoded != self.raw.len()
     }
 
     /// Its characters, decoded.
-    fn chars(&self) -> Unescaped<'a> {
+    pub(super) fn chars(&self) -> Unescaped<'a> {
         Unescaped::new(self.raw)
     }
 
@@ -79,6 +84,7 @@ impl Hash for Key<'_> {
 }
 
 /// The characters of a JSON string's content; half a surrogate pair reads as U+FFFD.
+#[derive(Clone)]
 pub(super) struct Unescaped<'a> {
     rest: &'a str,
 }
@@ -160,17 +166,18 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The name among `known` that a reader which ignores case, or white space at the ends, takes `key` for; not `key` itself.
+/// The name among `known` that a reader which ignores case, or white space at the ends, takes a key of these characters for;
+/// not the key itself.
 ///
 /// Case is ignored as Unicode's simple folding does it, which is how Go's `encoding/json` compares: the long s and the Kelvin
 /// sign count as `s` and `k`. At the ends, NUL and characters without width count as white space.
-pub(super) fn mistaken_for(key: &Key<'_>, known: &[&'static str]) -> Option<&'static str> {
-    if key.raw.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
-        return None;
-    }
+pub(in crate::wire) fn mistaken_for(
+    key: impl Iterator<Item = char> + Clone,
+    known: &[&'static str],
+) -> Option<&'static str> {
     let mut folded: SmallVec<[u8; 32]> = SmallVec::new();
     let mut ended = false;
-    for c in key.chars() {
+    for c in key.clone() {
         if is_blank(c) {
             ended = !folded.is_empty();
             continue;
@@ -186,7 +193,7 @@ pub(super) fn mistaken_for(key: &Key<'_>, known: &[&'static str]) -> Option<&'st
         folded.push(u8::try_from(c).ok().filter(u8::is_ascii)?);
     }
     let name = known.iter().find(|name| name.as_bytes() == folded.as_slice())?;
-    (!key.chars().eq(name.chars())).then_some(name)
+    (!key.eq(name.chars())).then_some(name)
 }
 
 /// White space, NUL, and characters without width.

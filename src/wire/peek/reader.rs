@@ -9,97 +9,13 @@ use crate::wire::model_name;
 
 use super::cursor::Cursor;
 use super::fault::{BodyFault, FaultCode, shown};
+use super::field::{Field, NEWER_IMAGE_KEYS, POLICY_KEYS};
 use super::keys::{Key, Seen, Unescaped, mistaken_for};
 use super::value::{Scope, Tally, literal, pass};
 use super::{Cap, Caps, KeyRule, Peek, Rules, State, StreamOptions};
 
-/// Keys that decide about a call: a look-alike of one is refused (5-reliability.md 4a).
-pub(super) const POLICY_KEYS: [&str; 18] = [
-    "model",
-    "stream",
-    "stream_options",
-    "n",
-    "best_of",
-    "max_tokens",
-    "max_completion_tokens",
-    "max_output_tokens",
-    "prompt",
-    "input",
-    "messages",
-    "tools",
-    "user",
-    "service_tier",
-    "background",
-    "store",
-    "previous_response_id",
-    "conversation",
-];
-
 /// The largest policy number: 2^53, as far as every JSON reader counts exactly (RFC 8259 6).
 const LARGEST_NUMBER: u64 = 1 << 53;
-
-/// A parameter at top level, by what we do with its value.
-enum Field {
-    Model,
-    Stream,
-    StreamOptions,
-    /// `n`, `best_of`.
-    Choices(&'static str),
-    MaxTokens,
-    MaxCompletionTokens,
-    MaxOutputTokens,
-    /// `prompt` of completions, `input` of embeddings.
-    Prompts,
-    Store,
-    PreviousResponseId,
-    Conversation,
-    Background,
-    ServiceTier,
-    /// Anything else.
-    Counted(Scope),
-}
-
-impl Field {
-    fn of(name: &str, endpoint: Endpoint) -> Self {
-        match name {
-            "model" => Field::Model,
-            "stream" => Field::Stream,
-            "stream_options" => Field::StreamOptions,
-            "n" => Field::Choices("n"),
-            "best_of" => Field::Choices("best_of"),
-            "max_tokens" => Field::MaxTokens,
-            "max_completion_tokens" => Field::MaxCompletionTokens,
-            "max_output_tokens" => Field::MaxOutputTokens,
-            "prompt" if endpoint == Endpoint::Completions => Field::Prompts,
-            "input" if endpoint == Endpoint::Embeddings => Field::Prompts,
-            "store" => Field::Store,
-            "previous_response_id" => Field::PreviousResponseId,
-            "conversation" => Field::Conversation,
-            "background" => Field::Background,
-            "service_tier" => Field::ServiceTier,
-            "messages" | "input" | "prompt" => Field::Counted(Scope::Content),
-            "tools" | "functions" | "response_format" | "text" => Field::Counted(Scope::Schema),
-            "user"
-            | "metadata"
-            | "safety_identifier"
-            | "prompt_cache_key"
-            | "prompt_cache_retention"
-            | "encoding_format"
-            | "include"
-            | "modalities"
-            | "audio"
-            | "stop"
-            | "truncation"
-            | "verbosity"
-            | "reasoning_effort"
-            | "reasoning"
-            | "tool_choice"
-            | "function_call"
-            | "logit_bias" => Field::Counted(Scope::Silent),
-            _ => Field::Counted(Scope::Text),
-        }
-    }
-}
 
 /// What has been read so far.
 pub(super) struct Reader<'a> {
@@ -107,7 +23,8 @@ pub(super) struct Reader<'a> {
     endpoint: Endpoint,
     tally: Tally,
     object_start: usize,
-    model: Option<(String, Range<usize>)>,
+    /// The name, or null, and where it stands.
+    model: Option<(Option<String>, Range<usize>)>,
     stream: Option<(bool, Range<usize>)>,
     stream_options: StreamOptions,
     caps: Caps,
@@ -116,6 +33,10 @@ pub(super) struct Reader<'a> {
     service_tier: Option<Box<str>>,
     prompts: u64,
     state: State,
+    /// Whether speech is asked for as events.
+    events: bool,
+    empty: bool,
+    newer_image_keys: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -135,6 +56,9 @@ impl<'a> Reader<'a> {
             service_tier: None,
             prompts: 1,
             state: State::default(),
+            events: false,
+            empty: false,
+            newer_image_keys: false,
         }
     }
 
@@ -143,12 +67,14 @@ impl<'a> Reader<'a> {
         let mut seen = Seen::default();
         if self.cursor.next_token() == Some(b'}') {
             self.cursor.bump();
+            self.empty = true;
             return Ok(());
         }
         loop {
             let key = self.cursor.key()?;
             seen.note(key, "")?;
             refuse_look_alike(&key, &POLICY_KEYS, "", rules)?;
+            self.newer_image_keys |= self.endpoint.makes_images() && NEWER_IMAGE_KEYS.contains(&&*key.name());
             match Field::of(&key.name(), self.endpoint) {
                 Field::Counted(scope) => pass(&mut self.cursor, scope, 1, &mut self.tally)?,
                 field => self.policy(&field, rules)?,
@@ -202,6 +128,7 @@ impl<'a> Reader<'a> {
             Field::Conversation => self.state.conversation = self.silent()? != Some(b'n'),
             Field::ServiceTier => self.service_tier = self.read_service_tier()?,
             Field::Background => self.state.background = !matches!(self.silent()?, Some(b'n' | b'f')),
+            Field::StreamFormat => self.events = self.stream_format()?,
             Field::Counted(scope) => pass(&mut self.cursor, *scope, 1, &mut self.tally)?,
         }
         Ok(())
@@ -221,12 +148,25 @@ impl<'a> Reader<'a> {
         self.silent().err().unwrap_or_else(|| BodyFault::value(param, at, must))
     }
 
-    fn read_model(&mut self) -> Result<(String, Range<usize>), BodyFault> {
+    /// Whether the value of `stream_format` asks for events.
+    fn stream_format(&mut self) -> Result<bool, BodyFault> {
+        match self.cursor.next_token() {
+            Some(b'"') => {
+                let text = self.cursor.string()?;
+                let raw = std::str::from_utf8(text.raw).unwrap_or_default();
+                Ok(Unescaped::new(raw).eq("sse".chars()))
+            }
+            Some(b'n') => self.cursor.literal("null").map(|()| false),
+            _ => Err(self.mistyped("stream_format", "a string")),
+        }
+    }
+
+    fn read_model(&mut self) -> Result<(Option<String>, Range<usize>), BodyFault> {
         let first = self.cursor.next_token();
         let start = self.cursor.at();
         if first == Some(b'n') {
             self.cursor.literal("null")?;
-            return Err(missing_model());
+            return Ok((None, start..self.cursor.at()));
         }
         if first != Some(b'"') {
             return Err(self.mistyped("model", "a string"));
@@ -245,7 +185,7 @@ impl<'a> Reader<'a> {
             let message = format!("The model name '{}' {fault} (byte {start}).", shown(name.chars()));
             return Err(BodyFault::new(FaultCode::InvalidValue, message).about("model"));
         }
-        Ok((name, start..self.cursor.at()))
+        Ok((Some(name), start..self.cursor.at()))
     }
 
     /// The name of a tier, or null for `None`. Which names there are is the upstream's business, so any short one is read.
@@ -383,10 +323,15 @@ impl<'a> Reader<'a> {
         if self.cursor.next_token().is_some() {
             return Err(self.cursor.unexpected("the end of the body"));
         }
-        let (model, model_span) = self.model.ok_or_else(missing_model)?;
+        let default = self.endpoint.default_model().filter(|_| !self.newer_image_keys);
+        let (model, model_span) = match (self.model, default) {
+            (Some((Some(model), span)), _) => (model, Some(span)),
+            (unnamed, Some(default)) => (default.to_owned(), unnamed.map(|(_, span)| span)),
+            (_, None) => return Err(missing_model("the body")),
+        };
         let caps = [&self.caps.max_tokens, &self.caps.max_completion_tokens, &self.caps.max_output_tokens];
         let output_cap = caps.into_iter().flatten().filter_map(|cap| cap.tokens).max();
-        let stream = self.stream.as_ref().is_some_and(|(stream, _)| *stream);
+        let stream = self.events || self.stream.as_ref().is_some_and(|(stream, _)| *stream);
         Ok(Peek {
             endpoint: self.endpoint,
             model,
@@ -395,6 +340,7 @@ impl<'a> Reader<'a> {
             stream_span: self.stream.map(|(_, span)| span),
             stream_options: self.stream_options,
             object_start: self.object_start,
+            object_empty: self.empty,
             output_cap,
             caps: self.caps,
             choices: self.choices,
@@ -409,17 +355,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn missing_model() -> BodyFault {
-    let message = "You must provide a model parameter: the body has no 'model'. Name the model to ask.";
+/// No model is named in `place`.
+pub(in crate::wire) fn missing_model(place: &str) -> BodyFault {
+    let message = format!("You must provide a model parameter: {place} has no 'model'. Name the model to ask.");
     BodyFault::new(FaultCode::MissingRequiredParameter, message).about("model")
 }
 
 /// J4: a key that is not a known one, but that some upstream would take for it.
 fn refuse_look_alike(key: &Key<'_>, known: &[&'static str], within: &str, rules: Rules) -> Result<(), BodyFault> {
-    if rules.keys == KeyRule::Lenient {
+    if rules.keys == KeyRule::Lenient || key.is_plain() {
         return Ok(());
     }
-    let Some(meant) = mistaken_for(key, known) else { return Ok(()) };
+    let Some(meant) = mistaken_for(key.chars(), known) else { return Ok(()) };
     let name = format!("{within}{}", key.shown());
     let message = format!(
         "The key '{name}' (byte {}) could be taken for '{meant}'. Spell it exactly so, or leave it out.",

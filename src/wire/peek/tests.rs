@@ -1,11 +1,12 @@
 //! What every test of the reader needs.
 
+mod endpoints;
 mod generated;
 mod meaning;
 mod rows;
 mod suite;
 
-use super::reader::POLICY_KEYS;
+use super::field::POLICY_KEYS;
 use super::*;
 use crate::wire::model_name;
 

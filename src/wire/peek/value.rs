@@ -24,6 +24,8 @@ pub(super) enum Scope {
     Text,
     /// Strings, with images, sounds and files told apart.
     Content,
+    /// Strings, but for images and files, which here need not stand under a key that says so: data URLs and long base64 are some.
+    Files,
     /// Strings and keys: schemas are shown to the model whole.
     Schema,
     /// Strings, and numbers as tokens.
@@ -165,7 +167,7 @@ fn member(cursor: &mut Cursor<'_>, nest: &Nest, scope: Scope, tally: &mut Tally)
     }
     let key = cursor.key()?;
     Ok(match scope {
-        Scope::Content => Under::of(key.raw()),
+        Scope::Content | Scope::Files => Under::of(key.raw()),
         Scope::Schema => {
             tally.text_bytes += key.length() as u64;
             Under::Other
@@ -187,9 +189,9 @@ pub(super) fn literal(cursor: &mut Cursor<'_>) -> Result<(), BodyFault> {
 impl Tally {
     /// Counts a string.
     fn string(&mut self, scope: Scope, under: Under, in_carrier: bool, text: &Text<'_>) {
-        let attached = scope == Scope::Content
+        let attached = matches!(scope, Scope::Content | Scope::Files)
             && match under {
-                Under::Other => false,
+                Under::Other => scope == Scope::Files && (starts_as_data_url(text.raw) || looks_like_base64(text.raw)),
                 Under::Carrier | Under::File => true,
                 Under::Url => in_carrier || starts_as_data_url(text.raw),
                 Under::Data => in_carrier || looks_like_base64(text.raw),

@@ -72,9 +72,19 @@ impl Http2Client {
         path: &str,
         body: ClientBody,
     ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + 'static {
+        self.post_as("application/json", path, body)
+    }
+
+    /// The same, with a body of another type.
+    pub(crate) fn post_as(
+        &self,
+        content_type: &str,
+        path: &str,
+        body: ClientBody,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + 'static {
         let request = Request::post(format!("http://gateway{path}"))
             .header("authorization", format!("Bearer {KEY}"))
-            .header("content-type", "application/json")
+            .header("content-type", content_type)
             .body(body)
             .unwrap();
         // Queued now and not when it is first polled: calls go out in the order in which they were made.

@@ -11,7 +11,7 @@ fn spans_are_those_of_the_values() {
     let body = "\n{ \"stream\" : true , \"model\"\t: \"a\\u002fb\" ,\"stream_options\" : { \"x\":1, \"include_usage\" : false } ,\"max_tokens\": -1 }";
     let read = chat(body).unwrap();
     assert_eq!(read.model, "a/b");
-    assert_eq!(&body[read.model_span], "\"a\\u002fb\"");
+    assert_eq!(&body[read.model_span.unwrap()], "\"a\\u002fb\"");
     assert_eq!(&body[read.stream_span.unwrap()], "true");
     assert_eq!(&body[..read.object_start], "\n{");
     assert_eq!(&body[read.caps.max_tokens.unwrap().span], "-1");

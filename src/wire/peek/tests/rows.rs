@@ -372,7 +372,7 @@ fn j15_a_huge_string_passes_and_a_model_may_follow_it() {
     );
     let read = chat(&body).unwrap();
     assert_eq!((read.attachments, read.attachment_bytes), (1, image.len() as u64));
-    assert_eq!(&body[read.model_span], r#""m""#);
+    assert_eq!(&body[read.model_span.unwrap()], r#""m""#);
 }
 
 #[test]
