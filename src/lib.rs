@@ -30,7 +30,7 @@
 //!
 //! | module | what it does to a call |
 //! |---|---|
-//! | [`cli`] | reads the command line; `check`, `schema`, `keys` and `simulate` |
+//! | [`cli`] | reads the command line; `check`, `schema`, `keys`, `report` and `simulate` |
 //! | [`config`] | turns the file into the one immutable value that all is built from, or names every fault in it |
 //! | [`app`] | puts the parts together, drains them, and loses nothing on the way |
 //! | [`server`] | takes connections, refuses what two readers could understand in two ways, keeps time |
