@@ -92,7 +92,7 @@ fn check_tells_what_the_shipped_file_means() {
 
     records: standard output
     log: text, info and above
-    metric series: at most 2682
+    metric series: at most 2697
 
     worth knowing
       - upstream openai: environment variable OPENAI_API_KEY is not set: the built-in simulator answers
