@@ -106,8 +106,8 @@ where
         let running = self.running.load_full();
         let id = self.services.random.request_id();
         let id_header = header(&id);
-        let (parts, body) = request.into_parts();
-        let mut response = self.answer(&running, &parts, body, peer, received, id, id_header).await;
+        let (mut parts, body) = request.into_parts();
+        let mut response = self.answer(&running, &mut parts, body, peer, received, id, id_header).await;
         if parts.method == http::Method::HEAD {
             without_body(&mut response);
         }
@@ -118,7 +118,7 @@ where
     async fn answer<B>(
         &self,
         running: &Running,
-        parts: &Parts,
+        parts: &mut Parts,
         body: B,
         peer: SocketAddr,
         received: Moment,
@@ -157,7 +157,7 @@ where
     async fn stages<B>(
         &self,
         running: &Running,
-        parts: &Parts,
+        parts: &mut Parts,
         body: B,
         call: &mut Call,
     ) -> Result<Answered<R>, GatewayError>
@@ -192,7 +192,7 @@ where
         call.note(|facts| facts.matched = Some(matched.clone()));
         let allowed = policy::hold(&tenant.policy, &matched.route, &peek)?;
         let admission = admit::admit(call, &matched, &peek, allowed, here).await?;
-        let headers = &parts.headers;
+        let headers = &mut parts.headers;
         let reply = forward::forward(&self.upstreams, call, &admission, &matched, headers, &peek, payload).await?;
         Ok(Answered::Upstream(reply, admission))
     }

@@ -70,7 +70,7 @@ pub async fn forward<U, B>(
     call: &mut Call,
     admitted: &Admission,
     matched: &Matched,
-    client_headers: &HeaderMap,
+    client_headers: &mut HeaderMap,
     peek: &Peek,
     payload: Payload,
 ) -> Result<Reply<B>, GatewayError>
@@ -85,7 +85,7 @@ where
     let endpoint = peek.endpoint;
     let sent = Sent::not_yet(services.clock.clone());
     let (body, usage_chunk, upload) = rewritten(peek, payload, matched, admitted.allowed, &sent);
-    let mut outgoing = shape(upstream, endpoint, client_headers, body);
+    let mut outgoing = shape(upstream, endpoint, std::mem::take(client_headers), body);
     outgoing.sent = Some(sent.clone());
 
     let now = services.clock.now();

@@ -16,7 +16,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
 use super::Upstream;
-use super::headers::{copy_request, is_hop_by_hop};
+use super::headers::{clean_request, is_hop_by_hop};
 use crate::net::clock::{Clock, Moment};
 use crate::wire::endpoint::{Class, Endpoint};
 
@@ -273,28 +273,37 @@ fn target(endpoint: Endpoint) -> &'static str {
     }
 }
 
+/// Whether the headers state this length already, once and as plain digits.
+fn states_length(headers: &HeaderMap, length: u64) -> bool {
+    let mut stated = headers.get_all(CONTENT_LENGTH).iter();
+    let value = stated.next().and_then(|value| value.to_str().ok());
+    let plain = value.filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    stated.next().is_none() && plain.and_then(|value| value.parse().ok()) == Some(length)
+}
+
 /// Shapes a call: method and path of the endpoint under the upstream's base URI, the client's headers that may pass,
 /// the operator's headers, which win over those, and at last what must be true: host, length, encoding, credential.
 #[must_use]
-pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, body: OutBody) -> Outgoing {
+pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: HeaderMap, body: OutBody) -> Outgoing {
     let prepared = &upstream.base.prepared;
     let method = if endpoint.class() == Class::ModelList { Method::GET } else { Method::POST };
-    let mut headers = HeaderMap::with_capacity(client.len() + upstream.headers.len() + 4);
-    copy_request(upstream.provider, client, &mut headers);
+    let mut headers = client;
+    clean_request(upstream.provider, &mut headers);
     for (name, value) in upstream.headers.iter().filter(|(name, _)| !is_hop_by_hop(name.as_str())) {
         headers.insert(name.clone(), value.clone());
     }
     headers.insert(HOST, prepared.host.clone());
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    if method == Method::POST {
-        // Without a length hyper sends it in chunks.
-        if let Some(length) = body.left() {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-        }
+    // Without a length hyper sends it in chunks.
+    match body.left().filter(|_| method == Method::POST) {
+        Some(length) if states_length(&headers, length) => {}
+        Some(length) => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        None => drop(headers.remove(CONTENT_LENGTH)),
     }
-    if let Some(credential) = &upstream.authorization {
-        headers.insert(AUTHORIZATION, credential.clone());
-    }
+    match &upstream.authorization {
+        Some(credential) => headers.insert(AUTHORIZATION, credential.clone()),
+        None => headers.remove(AUTHORIZATION),
+    };
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = prepared.targets[endpoint as usize].clone();
