@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, AdminState};
 use crate::config::{Config, RecordSink, ServerConfig};
 use crate::gateway::Gateway;
+use crate::gateway::memory::Gate;
 use crate::gateway::receive::Bounds;
 use crate::gateway::running::Running;
 use crate::gateway::services::Services;
@@ -118,7 +119,7 @@ impl App {
         let notices = config.notices.clone();
         let server = config.server.clone();
         let settings = settings(&config, options);
-        let running = Arc::new(ArcSwap::from_pointee(running(config)));
+        let running = Arc::new(ArcSwap::from_pointee(running(config, &services)));
         metrics.gauge(&series::BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         metrics.gauge(&series::CONFIG_GENERATION, &[]).set(1.0);
 
@@ -224,7 +225,10 @@ fn open_records(sinks: &[RecordSink]) -> Result<Vec<LineWriter>, StartError> {
 fn settings(config: &Config, options: Options) -> Settings {
     let server = &config.server;
     let anonymous = (config.anonymous.is_some() && !server.anonymous_anywhere)
-        .then(|| server::guard::Anonymous { loopback: server.listen.ip().is_loopback(), allow_origins: Vec::new() });
+        .then(|| server::guard::Anonymous {
+            loopback: server.listen.ip().is_loopback(),
+            allow_origins: server.allow_origins.clone(),
+        });
     Settings {
         workers: options.workers,
         max_connections: server.max_connections,
@@ -238,10 +242,11 @@ fn settings(config: &Config, options: Options) -> Settings {
         // What is read and thrown away, so that a client sees why it was refused before it had sent all.
         max_body: server.max_upload.max(server.max_body as u64),
         anonymous,
+        cors: server::cors::Cors::new(&server.allow_origins),
     }
 }
 
-fn running(config: Config) -> Running {
+fn running(config: Config, services: &Services) -> Running {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
     let keys = if config.server.lenient_keys { KeyRule::Lenient } else { KeyRule::Strict };
     Running {
@@ -254,6 +259,7 @@ fn running(config: Config) -> Running {
             upload: config.server.max_upload,
             spool: config.server.form_spool,
         },
+        memory: Gate::new(&services.memory, config.server.max_memory),
         rules: Rules { keys },
         since: i64::try_from(since).unwrap_or(i64::MAX),
         log_calls: config.log.calls,

@@ -11,6 +11,7 @@ pub mod decode;
 pub mod error;
 pub mod forward;
 pub mod limit_headers;
+pub mod memory;
 pub mod meter;
 pub mod model_list;
 pub mod policy;
@@ -46,6 +47,7 @@ use admit::Admission;
 use body::ResponseBody;
 use call::Call;
 use error::{GatewayError, ReceiveError, TransportError};
+use memory::Gate;
 use forward::Reply;
 use receive::Inbound;
 use running::Running;
@@ -129,6 +131,10 @@ where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<ReceiveError>,
     {
+        if let Err(error) = room(running, parts, &body) {
+            self.services.rejected(error.reason());
+            return respond::failure(&error, &id_header, None, &self.services.random);
+        }
         let caller = match authenticate::authenticate(&parts.headers, &running.directory, &self.services.sign_ins, peer)
         {
             Ok(caller) => caller,
@@ -178,7 +184,11 @@ where
         let promised = receive::promised_text(&parts.headers);
         admit::peek(&tenant, promised, &self.services.metrics, received)?;
         let kind = receive::kind(endpoint, &parts.headers)?;
-        let payload = receive::receive(kind, &parts.headers, body, running.bounds, running.rules).await?;
+        let payload = {
+            let held = running.memory.as_ref().map(Gate::open);
+            receive::receive(kind, &parts.headers, body, running.bounds, held, running.rules).await
+        };
+        let payload = payload.inspect_err(|error| self.full(error))?;
         let here = self.now();
         let Inbound { payload, peek } = receive::understand(endpoint, payload, running.rules)?;
         call.note(|facts| {
@@ -246,6 +256,13 @@ where
         }
     }
 
+    /// Counts a call that ran out of memory, where all that are refused for this are counted.
+    fn full(&self, error: &GatewayError) {
+        if matches!(error, GatewayError::Receive(ReceiveError::Overloaded)) {
+            self.services.rejected(error.reason());
+        }
+    }
+
     fn now(&self) -> Moment {
         self.services.clock.now()
     }
@@ -266,6 +283,16 @@ enum Answered<R> {
     Upstream(Reply<R>, Admission),
     /// This gateway, from what it knows.
     Here(Response<ResponseBody<R>>),
+}
+
+/// Whether there is room for what a request promises to bring. Asked first of all: no work is done for what cannot be held.
+/// What is too large for any call is let through to be told so.
+fn room<B: Body>(running: &Running, parts: &Parts, body: &B) -> Result<(), GatewayError> {
+    let Some(gate) = running.memory.as_ref().filter(|_| !body.is_end_stream()) else {
+        return Ok(());
+    };
+    let promised = receive::promised_text(&parts.headers).filter(|&promised| promised <= running.bounds.body as u64);
+    gate.look(promised.unwrap_or(0).max(1)).map_err(|_| GatewayError::Transport(TransportError::Overloaded))
 }
 
 /// The operation that a request means.

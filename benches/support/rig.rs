@@ -158,6 +158,7 @@ impl Rig {
                 upload: config.server.max_upload,
                 spool: config.server.form_spool,
             },
+            memory: None,
             rules: Rules::default(),
             since: 0,
             log_calls: false,

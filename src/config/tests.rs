@@ -189,13 +189,17 @@ fn defaults_are_those_of_the_reference() {
         ServerConfig {
             listen: "127.0.0.1:8080".parse().unwrap(),
             anonymous_anywhere: false,
+            allow_origins: Vec::new(),
             max_body: 64 << 20,
             max_upload: 256 << 20,
             form_spool: 16 << 20,
             max_connections: 10_000,
+            max_memory: 0,
             drain_delay: seconds(5),
             drain_deadline: seconds(600),
             lenient_keys: false,
+            server_timing: false,
+            reveal_upstream: false,
             timeouts: ServerTimeouts {
                 hello: seconds(10),
                 head: seconds(10),
@@ -395,7 +399,7 @@ fn series_are_bounded_by_the_file_alone() {
 }
 
 /// Every leaf of the reference that this version has, as `table.key`, by hand: the other source that the schema must agree with.
-const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.max_body server.max_upload server.form_spool server.max_connections \
+const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.allow_origins server.max_memory server.server_timing server.reveal_upstream server.max_body server.max_upload server.form_spool server.max_connections \
     server.drain_delay server.drain_deadline server.lenient_keys server.timeouts.hello server.timeouts.head \
     server.timeouts.body_idle server.timeouts.write_stall server.timeouts.keep_alive admin.listen plans.*.requests \
     plans.*.tokens plans.*.concurrent plans.*.reserve_output plans.*.shadow tenants.*.plan tenants.*.keys.sha256 \

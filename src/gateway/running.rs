@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::memory::Gate;
 use super::receive::Bounds;
 use crate::routing::RouteTable;
 use crate::tenant::directory::Directory;
@@ -24,6 +25,8 @@ pub struct Running {
     pub upstreams: Vec<Arc<Upstream>>,
     /// How large bodies may be.
     pub bounds: Bounds,
+    /// What bounds the bytes that are held for all calls together; `None`: nothing.
+    pub memory: Option<Gate>,
     /// How strictly bodies are read.
     pub rules: Rules,
     /// Unix seconds from which it is in force: `created` in the model list.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use metrics::Histogram;
 
+use super::memory::Memory;
 use super::meter::read_on::ReadOn;
 use super::resolved::{Resolved, RouteMeters, UpstreamMeters};
 use super::settle::SettleQueue;
@@ -39,6 +40,8 @@ pub struct Services {
     pub overhead: Histogram,
     /// Answers that are read on although their clients left.
     pub read_on: ReadOn,
+    /// Bytes that are held for calls.
+    pub memory: Arc<Memory>,
 }
 
 impl Services {
@@ -63,6 +66,7 @@ impl Services {
             upstreams: Resolved::default(),
             overhead,
             read_on: ReadOn::default(),
+            memory: Arc::default(),
         }
     }
 
@@ -82,7 +86,7 @@ impl Services {
         self.records.iter().for_each(LineWriter::reopen);
     }
 
-    /// Counts a call that was refused before it had a tenant.
+    /// Counts a call that was refused before it had a tenant, or later for want of memory.
     pub fn rejected(&self, reason: &'static str) {
         self.metrics.counter(&series::REJECTED, &[reason]).increment(1);
     }

@@ -86,7 +86,7 @@ async fn begin(text: &str, step: usize, promised: Option<usize>) -> Result<Form,
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let kind = Kind::Form(Boundary::new(b"b").unwrap());
-    match receive(kind, &headers, frames::<Infallible>(text.as_bytes(), step), BOUNDS, Rules::default()).await? {
+    match receive(kind, &headers, frames::<Infallible>(text.as_bytes(), step), BOUNDS, None, Rules::default()).await? {
         Payload::Form(form) => Ok(*form),
         Payload::Json(_) => panic!("a form is no JSON"),
     }
@@ -211,7 +211,7 @@ async fn a_client_that_fails_on_its_way_is_why_the_upload_broke() {
         body.0.truncate(50);
         body.0.push_back(Err(error.clone()));
         let kind = Kind::Form(Boundary::new(b"b").unwrap());
-        let payload = receive(kind, &HeaderMap::new(), body, BOUNDS, Rules::default()).await.unwrap();
+        let payload = receive(kind, &HeaderMap::new(), body, BOUNDS, None, Rules::default()).await.unwrap();
         let Payload::Form(form) = payload else { panic!("a form") };
         let (body, _, upload, sent) = sent(*form, None).await;
         assert_eq!((body, sent.has_body()), (Err(Broken), false));
