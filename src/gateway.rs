@@ -19,6 +19,7 @@ mod reader;
 pub mod receive;
 pub mod resolved;
 pub mod respond;
+pub mod reveal;
 pub mod route;
 pub mod running;
 pub mod services;
@@ -47,8 +48,8 @@ use admit::Admission;
 use body::ResponseBody;
 use call::Call;
 use error::{GatewayError, ReceiveError, TransportError};
-use memory::Gate;
 use forward::Reply;
+use memory::Gate;
 use receive::Inbound;
 use running::Running;
 use services::Services;
@@ -152,10 +153,23 @@ where
 
         match self.stages(running, parts, body, &mut call).await {
             Ok(Answered::Upstream(reply, admission)) => {
-                meter::meter(reply, call, admission.flight, id_header, &admission.view)
+                let revealed = running.reveal.look(call.facts(), || self.now());
+                let revealed = revealed.map(|revealed| revealed.with_cost(call.facts()));
+                let mut response = meter::meter(reply, call, admission.flight, id_header, &admission.view);
+                if let Some(revealed) = revealed {
+                    revealed.tell(response.headers_mut());
+                }
+                response
             }
             Ok(Answered::Here(response)) => self.answered_here(response, call, id_header),
-            Err(error) => self.fail(error, call, id_header),
+            Err(error) => {
+                let revealed = running.reveal.look(call.facts(), || self.now());
+                let mut response = self.fail(error, call, id_header);
+                if let Some(revealed) = revealed {
+                    revealed.tell(response.headers_mut());
+                }
+                response
+            }
         }
     }
 
@@ -178,7 +192,8 @@ where
             return Err(GatewayError::Internal);
         };
         if endpoint.class() == Class::ModelList {
-            return model_list::answer(model_id.as_deref(), &tenant, running).map(Answered::Here);
+            let listings = &self.services.listings;
+            return model_list::answer(model_id.as_deref(), &tenant, running, listings).map(Answered::Here);
         }
 
         let promised = receive::promised_text(&parts.headers);

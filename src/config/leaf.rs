@@ -37,8 +37,7 @@ pub(super) fn canonical(kind: &Kind, given: &DeValue<'_>) -> Result<Option<Strin
 
 /// A scalar as text, where the grammar takes such a scalar.
 fn as_text(kind: &Kind, given: &DeValue<'_>) -> Option<String> {
-    let whole =
-        matches!(kind, Kind::Number { .. } | Kind::Size | Kind::SizeOrNone | Kind::Duration(_) | Kind::Rate);
+    let whole = matches!(kind, Kind::Number { .. } | Kind::Size | Kind::SizeOrNone | Kind::Duration(_) | Kind::Rate);
     // The text of a TOML number, as it stands in the file: a price never passes through a float.
     let numeric = whole || matches!(kind, Kind::Price | Kind::Factor);
     match given {

@@ -136,12 +136,7 @@ where
 }
 
 /// As [`collect`], out of a content coding; the limit holds before and behind it.
-async fn decoded<B>(
-    body: B,
-    coding: Coding,
-    max_body: usize,
-    held: Option<Held>,
-) -> Result<Bytes, ReceiveError>
+async fn decoded<B>(body: B, coding: Coding, max_body: usize, held: Option<Held>) -> Result<Bytes, ReceiveError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<ReceiveError>,

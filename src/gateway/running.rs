@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::memory::Gate;
 use super::receive::Bounds;
+use super::reveal::Reveal;
 use crate::routing::RouteTable;
 use crate::tenant::directory::Directory;
 use crate::upstream::Upstream;
@@ -35,4 +36,6 @@ pub struct Running {
     pub log_calls: bool,
     /// The header whose value goes into records as their tag.
     pub tag: Option<HeaderName>,
+    /// What answers tell of how they came about.
+    pub reveal: Reveal,
 }

@@ -8,6 +8,7 @@ use metrics::Histogram;
 
 use super::memory::Memory;
 use super::meter::read_on::ReadOn;
+use super::model_list::Listings;
 use super::resolved::{Resolved, RouteMeters, UpstreamMeters};
 use super::settle::SettleQueue;
 use crate::net::clock::Clock;
@@ -42,6 +43,8 @@ pub struct Services {
     pub read_on: ReadOn,
     /// Bytes that are held for calls.
     pub memory: Arc<Memory>,
+    /// The models that upstreams say they have.
+    pub listings: Listings,
 }
 
 impl Services {
@@ -67,6 +70,7 @@ impl Services {
             overhead,
             read_on: ReadOn::default(),
             memory: Arc::default(),
+            listings: Listings::default(),
         }
     }
 

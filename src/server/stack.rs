@@ -114,7 +114,12 @@ async fn answer<H: Handler>(
 
 /// The answer to a browser that asks what a page may send. No handler sees it: it needs no key, and is neither limited nor
 /// recorded.
-fn preflight<B>(page: &Page, parts: &http::request::Parts, call: CallGuard, counts: Arc<Counts>) -> Response<CallBody<B>> {
+fn preflight<B>(
+    page: &Page,
+    parts: &http::request::Parts,
+    call: CallGuard,
+    counts: Arc<Counts>,
+) -> Response<CallBody<B>> {
     let mut response = Response::new(CallBody::empty(call, counts));
     *response.status_mut() = StatusCode::NO_CONTENT;
     *response.headers_mut() = page.preflight(&parts.headers);
