@@ -73,7 +73,8 @@
 //!
 //! [`app::App::start`] makes one worker for each core: a thread with a runtime and a pool of upstream connections of its own.
 //! They accept from one shared socket; limits, the configuration and metrics are shared too. The admin port, the settle task,
-//! the fetching of model lists and the upkeep of metrics run on the caller's runtime, so that operators are answered when the workers are busy.
+//! the fetching of model lists and the upkeep of metrics run on the caller's runtime, so that operators are answered when the
+//! workers are busy.
 
 // In the order of the path; empty lines between them, as rustfmt sorts what stands together.
 

@@ -185,8 +185,7 @@ mod tests {
         }
         let page = cors(&["https://app.example"]).page(None);
         page.mark(&mut headers);
-        let left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["vary", "x-other"]);
+        assert_eq!((headers.keys_len(), &headers["x-other"]), (2, &HeaderValue::from_static("1")));
         let varies: Vec<&HeaderValue> = headers.get_all(VARY).iter().collect();
         assert_eq!(varies, ["Accept-Encoding", "Origin"]);
     }

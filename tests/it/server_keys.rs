@@ -9,9 +9,9 @@ fn part(head: &str, content: &str) -> String {
     format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
 }
 
-/// A form with these parts and a file of 300 bytes.
+/// A form with these parts and a file that no one read brings whole.
 fn form(before: &str, after: &str) -> String {
-    let file = part("name=\"file\"; filename=\"a.wav\"", &"x".repeat(300));
+    let file = part("name=\"file\"; filename=\"a.wav\"", &"x".repeat(300_000));
     format!("{before}{file}{after}--b--\r\n")
 }
 
@@ -52,7 +52,7 @@ async fn every_key_that_bounds_or_loosens_does_so() {
     let cases = [
         ("max_memory = \"60\"", Call::Json(chat("")), 200, 503),
         ("max_body = \"60\"", Call::Json(chat("")), 200, 413),
-        ("max_upload = \"200\"", Call::Form(form(&model, "")), 200, 413),
+        ("max_upload = \"1000\"", Call::Form(form(&model, "")), 200, 413),
         ("form_spool = \"100\"", Call::Form(form("", &model)), 200, 400),
         ("lenient_keys = true", Call::Json(chat(r#","Model":"x""#)), 400, 200),
         ("lenient_keys = true", Call::Form(form(&format!("{model}{}", part("name=\"Model\"", "x")), "")), 400, 200),
@@ -138,7 +138,7 @@ async fn an_answer_tells_who_gave_it_and_how_long_that_took_also_one_that_failed
         let timing = answer.header("server-timing").unwrap();
         assert!(millis(timing, "gateway") >= 0.0 && millis(timing, "upstream") >= 0.0, "{timing}");
     }
-    for body in ["{".to_owned(), chat(r#","background":true"#)] {
+    for body in ["{".to_owned(), "{}".to_owned()] {
         let refused = call(&gateway, &Call::Json(body)).await;
         assert!(
             !refused
