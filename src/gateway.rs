@@ -11,6 +11,7 @@ pub mod decode;
 pub mod error;
 pub mod forward;
 pub mod limit_headers;
+pub mod memory;
 pub mod meter;
 pub mod model_list;
 pub mod policy;
@@ -18,6 +19,7 @@ mod reader;
 pub mod receive;
 pub mod resolved;
 pub mod respond;
+pub mod reveal;
 pub mod route;
 pub mod running;
 pub mod services;
@@ -47,6 +49,7 @@ use body::ResponseBody;
 use call::Call;
 use error::{GatewayError, ReceiveError, TransportError};
 use forward::Reply;
+use memory::Gate;
 use receive::Inbound;
 use running::Running;
 use services::Services;
@@ -129,6 +132,10 @@ where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<ReceiveError>,
     {
+        if let Err(error) = room(running, parts, &body) {
+            self.services.rejected(error.reason());
+            return respond::failure(&error, &id_header, None, &self.services.random);
+        }
         let caller = match authenticate::authenticate(&parts.headers, &running.directory, &self.services.sign_ins, peer)
         {
             Ok(caller) => caller,
@@ -146,10 +153,23 @@ where
 
         match self.stages(running, parts, body, &mut call).await {
             Ok(Answered::Upstream(reply, admission)) => {
-                meter::meter(reply, call, admission.flight, id_header, &admission.view)
+                let revealed = running.reveal.look(call.facts(), || self.now());
+                let revealed = revealed.map(|revealed| revealed.with_cost(call.facts()));
+                let mut response = meter::meter(reply, call, admission.flight, id_header, &admission.view);
+                if let Some(revealed) = revealed {
+                    revealed.tell(response.headers_mut());
+                }
+                response
             }
             Ok(Answered::Here(response)) => self.answered_here(response, call, id_header),
-            Err(error) => self.fail(error, call, id_header),
+            Err(error) => {
+                let revealed = running.reveal.look(call.facts(), || self.now());
+                let mut response = self.fail(error, call, id_header);
+                if let Some(revealed) = revealed {
+                    revealed.tell(response.headers_mut());
+                }
+                response
+            }
         }
     }
 
@@ -172,13 +192,18 @@ where
             return Err(GatewayError::Internal);
         };
         if endpoint.class() == Class::ModelList {
-            return model_list::answer(model_id.as_deref(), &tenant, running).map(Answered::Here);
+            let listings = &self.services.listings;
+            return model_list::answer(model_id.as_deref(), &tenant, running, listings).map(Answered::Here);
         }
 
         let promised = receive::promised_text(&parts.headers);
         admit::peek(&tenant, promised, &self.services.metrics, received)?;
         let kind = receive::kind(endpoint, &parts.headers)?;
-        let payload = receive::receive(kind, &parts.headers, body, running.bounds, running.rules).await?;
+        let payload = {
+            let held = running.memory.as_ref().map(Gate::open);
+            receive::receive(kind, &parts.headers, body, running.bounds, held, running.rules).await
+        };
+        let payload = payload.inspect_err(|error| self.full(error))?;
         let here = self.now();
         let Inbound { payload, peek } = receive::understand(endpoint, payload, running.rules)?;
         call.note(|facts| {
@@ -246,6 +271,13 @@ where
         }
     }
 
+    /// Counts a call that ran out of memory, where all that are refused for this are counted.
+    fn full(&self, error: &GatewayError) {
+        if matches!(error, GatewayError::Receive(ReceiveError::Overloaded)) {
+            self.services.rejected(error.reason());
+        }
+    }
+
     fn now(&self) -> Moment {
         self.services.clock.now()
     }
@@ -266,6 +298,16 @@ enum Answered<R> {
     Upstream(Reply<R>, Admission),
     /// This gateway, from what it knows.
     Here(Response<ResponseBody<R>>),
+}
+
+/// Whether there is room for what a request promises to bring. Asked first of all: no work is done for what cannot be held.
+/// What is too large for any call is let through to be told so.
+fn room<B: Body>(running: &Running, parts: &Parts, body: &B) -> Result<(), GatewayError> {
+    let Some(gate) = running.memory.as_ref().filter(|_| !body.is_end_stream()) else {
+        return Ok(());
+    };
+    let promised = receive::promised_text(&parts.headers).filter(|&promised| promised <= running.bounds.body as u64);
+    gate.look(promised.unwrap_or(0).max(1)).map_err(|_| GatewayError::Transport(TransportError::Overloaded))
 }
 
 /// The operation that a request means.

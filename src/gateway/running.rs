@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::memory::Gate;
 use super::receive::Bounds;
+use super::reveal::Reveal;
 use crate::routing::RouteTable;
 use crate::tenant::directory::Directory;
 use crate::upstream::Upstream;
@@ -24,6 +26,8 @@ pub struct Running {
     pub upstreams: Vec<Arc<Upstream>>,
     /// How large bodies may be.
     pub bounds: Bounds,
+    /// What bounds the bytes that are held for all calls together; `None`: nothing.
+    pub memory: Option<Gate>,
     /// How strictly bodies are read.
     pub rules: Rules,
     /// Unix seconds from which it is in force: `created` in the model list.
@@ -32,4 +36,6 @@ pub struct Running {
     pub log_calls: bool,
     /// The header whose value goes into records as their tag.
     pub tag: Option<HeaderName>,
+    /// What answers tell of how they came about.
+    pub reveal: Reveal,
 }
