@@ -25,6 +25,8 @@ const VARIABLE: &str = "TOLLGATE_MIXED_CALLS";
 /// Clients at once, each with one call after the other; fewer while the gateway learns what calls are like.
 const AT_ONCE: u32 = 48;
 const AT_ONCE_FIRST: u32 = 4;
+/// How long a call may take before the test is given up: less than what its parts may, so that the call is named.
+const CALL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// One tenant on a plan that refuses nothing, and an upstream under three names, two of which are hasty.
 fn config(upstream: &Upstream) -> String {
@@ -74,7 +76,9 @@ async fn call_all(world: &Arc<World>, program: &Program, numbers: std::ops::Rang
         workers.spawn(async move {
             let mut client = Client::new(address);
             for number in numbers.skip(worker as usize).step_by(at_once as usize) {
-                client.call(&world, &Plan::of(&world, number)).await;
+                let plan = Plan::of(&world, number);
+                let called = tokio::time::timeout(CALL_PATIENCE, client.call(&world, &plan)).await;
+                assert!(called.is_ok(), "not within {CALL_PATIENCE:?}: {plan:?}");
             }
         });
     }

@@ -42,10 +42,14 @@ impl Client {
             connection.write(&request[head..head + body.len() / 2]).await;
             return connection.reset();
         }
+        let came = (plan.ending == Ending::HangUpUnseen).then(|| world.expect(plan.number));
         connection.write(&post(plan.path(), &headers, body.as_bytes())).await;
+        if let Some(came) = came {
+            came.await.unwrap();
+        }
         match plan.ending {
             Ending::HangUpUnseen => {
-                // Anywhere before the answer would be whole.
+                // To anywhere before the answer would be whole.
                 let all = plan.output(world);
                 let stay = std::time::Duration::from_millis(1 + all * plan.stop as u64 / (plan.says(world).len() as u64 + 1));
                 tokio::time::sleep(stay).await;

@@ -1,6 +1,9 @@
 //! Says by its number alone what a call is: endpoint, prompt, answer, and how it ends. Client, upstream and auditor agree so.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::oneshot;
 
 use crate::support::fixture;
 
@@ -44,6 +47,8 @@ struct Piece {
 pub(super) struct World {
     texts: Vec<Vec<Piece>>,
     ledger: Mutex<Vec<Option<Entry>>>,
+    /// Clients that want to know when the upstream has their call.
+    expected: Mutex<HashMap<u32, oneshot::Sender<()>>>,
 }
 
 /// What the upstream wrote down of a call.
@@ -162,6 +167,7 @@ impl World {
         World {
             texts: ["english", "code", "russian"].map(cut).into(),
             ledger: Mutex::new(vec![None; calls as usize]),
+            expected: Mutex::default(),
         }
     }
 
@@ -171,6 +177,20 @@ impl World {
         let place = &mut ledger[number as usize];
         assert_eq!(*place, None, "call {number} came to the upstream twice");
         *place = Some(entry);
+    }
+
+    /// Tells when a call came to the upstream.
+    pub(super) fn expect(&self, number: u32) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
+        receiver
+    }
+
+    /// A call came to the upstream.
+    pub(super) fn came(&self, number: u32) {
+        if let Some(waiting) = self.expected.lock().unwrap_or_else(PoisonError::into_inner).remove(&number) {
+            let _ = waiting.send(());
+        }
     }
 
     pub(super) fn entry(&self, number: u32) -> Option<Entry> {

@@ -52,6 +52,7 @@ async fn serve(mut tcp: TcpStream, world: Arc<World>) {
         let plan = Plan::of(&world, head.get(NUMBER).unwrap().parse().unwrap());
         assert!(head.start.contains(plan.path()), "{plan:?}: {}", head.start);
         assert!(position(&body, plan.prompt(&world).as_bytes()).is_some(), "{plan:?}: {}", shown(&body));
+        world.came(plan.number);
         if let Next::End = answer(&mut tcp, &world, &plan).await {
             return;
         }
