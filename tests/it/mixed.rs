@@ -20,7 +20,7 @@ use script::{Plan, WARM_UP, World};
 use upstream::Upstream;
 
 /// Calls, unless the variable says otherwise.
-const CALLS: u32 = 20_000;
+const CALLS: u32 = 100_000;
 const VARIABLE: &str = "TOLLGATE_MIXED_CALLS";
 /// Clients at once, each with one call after the other; fewer while the gateway learns what calls are like.
 const AT_ONCE: u32 = 48;
