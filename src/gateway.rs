@@ -43,6 +43,7 @@ use crate::limits::View;
 use crate::net::clock::Moment;
 use crate::upstream::UpstreamError;
 use crate::upstream::outgoing::Outgoing;
+use crate::usage::record::Outcome;
 use crate::wire::endpoint::{self, Class, Endpoint};
 use admit::Admission;
 use body::ResponseBody;
@@ -243,13 +244,16 @@ where
     fn fail(&self, error: GatewayError, mut call: Call, id: HeaderValue) -> Response<ResponseBody<R>> {
         let view = self.shown_limits(&error, &mut call);
         let response = respond::failure(&error, &id, view.as_ref(), &self.services.random);
-        let status = response.status().as_u16();
-        let length = response.body().size_hint().exact().unwrap_or(0);
-        call.note(|facts| {
-            facts.status = status;
-            facts.bytes_out = length;
-        });
         let outcome = error.outcome();
+        // Nobody is there to be sent this answer if the client left.
+        if outcome != Outcome::ClientGone {
+            let status = response.status().as_u16();
+            let length = response.body().size_hint().exact().unwrap_or(0);
+            call.note(|facts| {
+                facts.status = status;
+                facts.bytes_out = length;
+            });
+        }
         call.end(match &error {
             GatewayError::CredentialRefused | GatewayError::Redirected => {
                 Ending::UpstreamRefused(settle::InputCharge::None)

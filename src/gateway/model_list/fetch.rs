@@ -103,7 +103,7 @@ where
     U: Service<Outgoing, Response = Response<R>, Error = UpstreamError>,
     R: Body<Data = Bytes, Error = UpstreamError> + Unpin,
 {
-    let outgoing = shape(&upstream, Endpoint::Models, &HeaderMap::new(), OutBody::empty());
+    let outgoing = shape(&upstream, Endpoint::Models, HeaderMap::new(), OutBody::empty());
     std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
     let response = service.call(outgoing).await?;
     if !response.status().is_success() {
