@@ -116,7 +116,7 @@ async fn what_a_body_decodes_to_counts_and_not_what_it_was() {
 #[tokio::test]
 async fn the_start_of_a_form_counts_while_its_model_is_awaited_and_the_rest_does_not() {
     let upstream = answering().await;
-    let gateway = holding(&upstream, "4000");
+    let gateway = holding(&upstream, "100000");
     let boundary = "----b";
     let file = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{}\r\n",
@@ -132,12 +132,12 @@ async fn the_start_of_a_form_counts_while_its_model_is_awaited_and_the_rest_does
     let mut client = RawClient::connect(gateway.address()).await;
     client.write(format!("{}{file}", head(file.len() + model.len() + end.len())).as_bytes()).await;
     holds(&gateway, file.len() as u64).await;
-    assert_full(&gateway.post(CHAT, chat(2_000)).await);
+    assert_full(&gateway.post(CHAT, chat(99_000)).await);
     client.write(format!("{model}{end}").as_bytes()).await;
     assert_eq!(client.answer().await.status(), 200);
     holds(&gateway, 0).await;
     // Ten times the gate, as only its start is held.
-    let large = file.replace(&"x".repeat(2_000), &"x".repeat(40_000));
+    let large = file.replace(&"x".repeat(2_000), &"x".repeat(1_000_000));
     client.write(format!("{}{model}{large}{end}", head(large.len() + model.len() + end.len())).as_bytes()).await;
     assert_eq!(client.answer().await.status(), 200);
     let mut leaving = RawClient::connect(gateway.address()).await;

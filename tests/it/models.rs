@@ -92,7 +92,7 @@ async fn the_list_has_what_a_tenant_may_ask_for_by_the_names_that_it_asks_by() {
         ("alias", KEY, 200),
         ("gpt-not-listed", KEY, 200),
         ("o1%2Fpreview", KEY, 200),
-        ("other", KEY, 404),
+        ("zebra", KEY, 404),
         ("prod-gpt-5", KEY, 404),
         ("gpt-5-mini", "sk-small", 200),
         ("gpt-5", "sk-small", 404),
