@@ -13,7 +13,8 @@ use crate::support::gateway::{digest, sum};
 use crate::support::{Answer, Ended, Gate, KEY, MockUpstream, RawClient, Script, TestGateway, fixture, shown};
 
 /// A hundred bytes of text: 25 tokens by the start ratio.
-const TEXT: &str = "The lock keeper of Ulm counts barges from the tower window at dawn, and at dusk he counts them again";
+const TEXT: &str =
+    "The lock keeper of Ulm counts barges from the tower window at dawn, and at dusk he counts them again";
 const BOUNDARY: &str = "----tollgate-5c0d";
 
 /// A call of an endpoint, and what an upstream says to it.
@@ -368,7 +369,8 @@ async fn every_endpoint_passes_its_call_and_leaves_one_record_and_its_metrics() 
         assert_eq!((&record["outcome"], &record["status"]), (&"ok".into(), &200.into()), "{name}: {record}");
         assert_eq!((&record["stream"], &record["attempts"]), (&case.stream.into(), &1.into()), "{name}: {record}");
         assert_eq!((&record["model"], &record["route"]), (&"m".into(), &"*".into()), "{name}: {record}");
-        let found = (record["usage_source"].as_str(), record["input_tokens"].as_u64(), record["output_tokens"].as_u64());
+        let found =
+            (record["usage_source"].as_str(), record["input_tokens"].as_u64(), record["output_tokens"].as_u64());
         match case.charged {
             Charged::Reported { input, output } => {
                 assert_eq!(found, (Some("reported"), Some(input), Some(output)), "{name}: {record}");
@@ -470,7 +472,10 @@ async fn a_client_that_leaves_any_endpoint_ends_the_upstreams_work_and_leaves_on
             client.reset();
             upstream.closed_during(0).await;
             let record = books(gateway, 1).await.record;
-            assert_eq!((&record["outcome"], &record["endpoint"]), (&"client_gone".into(), &case.endpoint.path().into()));
+            assert_eq!(
+                (&record["outcome"], &record["endpoint"]),
+                (&"client_gone".into(), &case.endpoint.path().into())
+            );
             assert_eq!(record["attempts"], 1, "{name}: {record}");
             if !matches!(case.charged, Charged::Nothing) {
                 assert!(record["usage_source"].is_string(), "{name}: worked for, and not charged: {record}");
@@ -483,7 +488,9 @@ async fn a_client_that_leaves_any_endpoint_ends_the_upstreams_work_and_leaves_on
 #[tokio::test]
 async fn an_upstreams_refusal_of_any_endpoint_passes_as_it_came_and_leaves_one_record() {
     for case in all_cases() {
-        for (status, file) in [(400, "error_400_context_length.json"), (429, "error_429_tokens.json"), (503, "error_503_overloaded.json")] {
+        for (status, file) in
+            [(400, "error_400_context_length.json"), (429, "error_429_tokens.json"), (503, "error_503_overloaded.json")]
+        {
             let name = format!("{}, {status}", case.name());
             let error = fixture(file);
             let script = Script::answer_with(status, "application/json", &[("retry-after", "7")], &error);
@@ -506,7 +513,8 @@ async fn an_answer_of_any_endpoint_that_is_cut_never_ends_well_and_leaves_one_re
     for case in all_cases() {
         let name = case.name();
         let at = case.answer.len() / 2;
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\n\r\n", case.answer_type);
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\n\r\n", case.answer_type);
         let script = Script::new().send(head).chunk(&case.answer[..at]).then(crate::support::Then::Close);
         let upstream = MockUpstream::playing(script).await;
         let gateway = with_plan(&upstream, WIDE);

@@ -62,9 +62,8 @@ tag = {{ header = "{}" }}
         ));
     }
     for (model, upstream) in script::MODELS {
-        config.push_str(&format!(
-            "[[routes]]\nmodels = [\"{model}\"]\nto = [\"{upstream}\"]\nmax_output_tokens = 500\n"
-        ));
+        config
+            .push_str(&format!("[[routes]]\nmodels = [\"{model}\"]\nto = [\"{upstream}\"]\nmax_output_tokens = 500\n"));
     }
     config
 }
@@ -112,10 +111,10 @@ async fn every_call_of_a_mixed_crowd_ends_as_scripted_and_is_charged_what_the_up
     })
     .await;
     let metrics = program.metrics().await;
-    assert_eq!(sum(&metrics, "tollgate_requests_total", &[]), f64::from(calls));
     for never in ["tollgate_panics_total", "tollgate_records_dropped_total", "tollgate_usage_anomalies_total"] {
         assert_eq!(sum(&metrics, never, &[]), 0.0, "{never}");
     }
+    assert_eq!(sum(&metrics, "tollgate_requests_total", &[]), f64::from(calls));
     let folder = program.end().await;
     let records = std::fs::read_to_string(folder.path().join("usage.jsonl")).unwrap();
     let totals = books::check(&world, calls, &records);

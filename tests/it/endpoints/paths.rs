@@ -166,7 +166,8 @@ async fn what_is_not_served_is_told_by_name_in_one_record_and_reaches_no_upstrea
         };
         for method in methods.split(' ') {
             let mut client = RawClient::connect(gateway.address()).await;
-            let head = format!("{method} /v1/{path} HTTP/1.1\r\nhost: a\r\nx-api-key: {KEY}\r\ncontent-length: 0\r\n\r\n");
+            let head =
+                format!("{method} /v1/{path} HTTP/1.1\r\nhost: a\r\nx-api-key: {KEY}\r\ncontent-length: 0\r\n\r\n");
             client.write(head.as_bytes()).await;
             let answer = client.answer().await;
             assert_eq!((answer.status(), &*answer.code()), (404, code), "{method} {path}");

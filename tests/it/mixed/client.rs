@@ -51,7 +51,8 @@ impl Client {
             Ending::HangUpUnseen => {
                 // To anywhere before the answer would be whole.
                 let all = plan.output(world);
-                let stay = std::time::Duration::from_millis(1 + all * plan.stop as u64 / (plan.says(world).len() as u64 + 1));
+                let stay =
+                    std::time::Duration::from_millis(1 + all * plan.stop as u64 / (plan.says(world).len() as u64 + 1));
                 tokio::time::sleep(stay).await;
                 connection.reset();
             }

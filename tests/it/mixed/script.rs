@@ -214,7 +214,9 @@ impl Plan {
         let timed = model >= PACED;
         let dialect = match picks.between(0, 9) {
             8 if matches!(ending, Ending::Whole | Ending::HangUp | Ending::Cut) && !timed => Dialect::Completions,
-            9 if matches!(ending, Ending::Whole | Ending::NoUsage | Ending::Status(_)) && !timed && !lesson => Dialect::Embeddings,
+            9 if matches!(ending, Ending::Whole | Ending::NoUsage | Ending::Status(_)) && !timed && !lesson => {
+                Dialect::Embeddings
+            }
             5..=7 if ending != Ending::HangUpAfterUsage => Dialect::Responses,
             _ => Dialect::Chat,
         };

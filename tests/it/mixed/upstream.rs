@@ -290,7 +290,8 @@ fn whole_json(world: &World, plan: &Plan, with_usage: bool) -> Vec<u8> {
             r#"{{"object":"list","model":"real","data":[{{"object":"embedding","index":0,"embedding":[0.5,-0.25]}}],"usage":{usage}}}"#
         ),
     };
-    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        .into_bytes()
 }
 
 fn refusal(status: u16) -> Vec<u8> {
