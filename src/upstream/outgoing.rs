@@ -111,10 +111,6 @@ impl Sent {
 
 /// A request's body: all of it, or as it arrives. Only the first can be sent again.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every call has the large one, and a box would cost each an allocation"
-)]
 pub enum OutBody {
     /// All of it.
     Whole(WholeBody),
