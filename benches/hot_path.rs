@@ -147,7 +147,7 @@ impl Bench {
         let headers = client_headers(body.len());
         self.stage("shape the upstream's request", 1, || {
             let body = OutBody::from(body.clone());
-            black_box(shape(upstream, Endpoint::ChatCompletions, black_box(&headers), body));
+            black_box(shape(upstream, Endpoint::ChatCompletions, black_box(headers.clone()), body));
         });
         Ok(())
     }
@@ -220,12 +220,12 @@ impl Bench {
         });
         let empty = http::HeaderMap::new();
         let direct = self.meter.measure(1, || {
-            let outgoing = shape(to, Endpoint::ChatCompletions, &empty, OutBody::empty());
+            let outgoing = shape(to, Endpoint::ChatCompletions, empty.clone(), OutBody::empty());
             black_box(runtime.block_on(bare(&upstream, outgoing, request(&headers, body))));
         });
         // The request that `bare` is handed is shaped by the gateway in the other case.
         let shaped = self.meter.measure(1, || {
-            black_box(shape(to, Endpoint::ChatCompletions, &empty, OutBody::empty()));
+            black_box(shape(to, Endpoint::ChatCompletions, empty.clone(), OutBody::empty()));
         });
         self.rig.services.metrics.upkeep();
         Ok(through.without(direct.without(shaped, 1.0), 1.0))

@@ -14,7 +14,10 @@ use tokio::task::JoinHandle;
 use crate::admin::{self, AdminState};
 use crate::config::{Config, RecordSink, ServerConfig};
 use crate::gateway::Gateway;
+use crate::gateway::memory::Gate;
+use crate::gateway::model_list::fetch;
 use crate::gateway::receive::Bounds;
+use crate::gateway::reveal::Reveal;
 use crate::gateway::running::Running;
 use crate::gateway::services::Services;
 use crate::gateway::settle::SettleQueue;
@@ -78,6 +81,18 @@ pub enum StartError {
 pub struct Options {
     /// Threads that serve calls; 0: one for each core.
     pub workers: usize,
+    /// Whether upstreams are asked for their models.
+    pub model_lists: ModelLists,
+}
+
+/// Where names of models come from that only a pattern names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModelLists {
+    /// From the upstreams, which are asked at start and every five minutes.
+    #[default]
+    Fetched,
+    /// From nowhere: no upstream hears of this gateway before it has a call.
+    Unasked,
 }
 
 /// A running gateway.
@@ -118,13 +133,18 @@ impl App {
         let notices = config.notices.clone();
         let server = config.server.clone();
         let settings = settings(&config, options);
-        let running = Arc::new(ArcSwap::from_pointee(running(config)));
+        let running = Arc::new(ArcSwap::from_pointee(running(config, &services)));
         metrics.gauge(&series::BUILD_INFO, &[env!("CARGO_PKG_VERSION")]).set(1.0);
         metrics.gauge(&series::CONFIG_GENERATION, &[]).set(1.0);
 
         let drain = Drain::new();
         let ledger = Arc::new(Ledger::default());
         let resolver = Resolver::system();
+        let fetching = (options.model_lists == ModelLists::Fetched).then(|| {
+            // With a ledger of its own it takes no call's place at an upstream.
+            let client = Client::new(Arc::clone(&tls), resolver.clone(), Arc::default());
+            fetch::keep_fetching(client, Arc::clone(&running), Arc::clone(&services))
+        });
         let serving = {
             let (services, running) = (Arc::clone(&services), Arc::clone(&running));
             let ledger = Arc::clone(&ledger);
@@ -147,7 +167,7 @@ impl App {
         let watched = Arc::new(watched);
         let (stop, stopped) = watch::channel(false);
         let state = admin_state(&watched, &redacted);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(settle_task.run()),
             tokio::spawn(upkeep(Arc::clone(&watched))),
             tokio::spawn(async move {
@@ -156,6 +176,7 @@ impl App {
                 }
             }),
         ];
+        tasks.extend(fetching.map(tokio::spawn));
         Ok(App { address, admin_address, services, running, drain, serving, server, stop, tasks })
     }
 
@@ -223,8 +244,10 @@ fn open_records(sinks: &[RecordSink]) -> Result<Vec<LineWriter>, StartError> {
 
 fn settings(config: &Config, options: Options) -> Settings {
     let server = &config.server;
-    let anonymous = (config.anonymous.is_some() && !server.anonymous_anywhere)
-        .then(|| server::guard::Anonymous { loopback: server.listen.ip().is_loopback(), allow_origins: Vec::new() });
+    let anonymous = (config.anonymous.is_some() && !server.anonymous_anywhere).then(|| server::guard::Anonymous {
+        loopback: server.listen.ip().is_loopback(),
+        allow_origins: server.allow_origins.clone(),
+    });
     Settings {
         workers: options.workers,
         max_connections: server.max_connections,
@@ -238,10 +261,11 @@ fn settings(config: &Config, options: Options) -> Settings {
         // What is read and thrown away, so that a client sees why it was refused before it had sent all.
         max_body: server.max_upload.max(server.max_body as u64),
         anonymous,
+        cors: server::cors::Cors::new(&server.allow_origins),
     }
 }
 
-fn running(config: Config) -> Running {
+fn running(config: Config, services: &Services) -> Running {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
     let keys = if config.server.lenient_keys { KeyRule::Lenient } else { KeyRule::Strict };
     Running {
@@ -256,10 +280,12 @@ fn running(config: Config) -> Running {
             upload: config.server.max_upload,
             spool: config.server.form_spool,
         },
+        memory: Gate::new(&services.memory, config.server.max_memory),
         rules: Rules { keys },
         since: i64::try_from(since).unwrap_or(i64::MAX),
         log_calls: config.log.calls,
         tag: config.tag,
+        reveal: Reveal { timing: config.server.server_timing, upstream: config.server.reveal_upstream },
     }
 }
 

@@ -78,6 +78,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Whether anonymous calls are allowed from other machines; then no check of Host and Origin is made.
     pub anonymous_anywhere: bool,
+    /// Origins of web pages that may call from a browser; `*` stands for all.
+    pub allow_origins: Vec<String>,
     /// The largest JSON body in bytes, on the wire and decoded.
     pub max_body: usize,
     /// The largest form in bytes.
@@ -86,12 +88,18 @@ pub struct ServerConfig {
     pub form_spool: usize,
     /// The most client connections at once.
     pub max_connections: usize,
+    /// The most bytes of request bodies that are held for all calls together; 0: no bound.
+    pub max_memory: u64,
     /// How long to go on accepting after SIGTERM.
     pub drain_delay: Duration,
     /// How long calls in flight may take after that.
     pub drain_deadline: Duration,
     /// Lets keys of a body that differ in case stand side by side.
     pub lenient_keys: bool,
+    /// Tells on answers how long the gateway and its upstream took.
+    pub server_timing: bool,
+    /// Tells on answers who answered, after how many attempts and at what cost.
+    pub reveal_upstream: bool,
     /// How long a client may be silent.
     pub timeouts: ServerTimeouts,
 }

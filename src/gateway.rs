@@ -12,6 +12,7 @@ pub mod decode;
 pub mod error;
 pub mod forward;
 pub mod limit_headers;
+pub mod memory;
 pub mod meter;
 pub mod model_list;
 pub mod policy;
@@ -19,6 +20,7 @@ mod reader;
 pub mod receive;
 pub mod resolved;
 pub mod respond;
+pub mod reveal;
 pub mod route;
 pub mod running;
 pub mod services;
@@ -43,12 +45,15 @@ use crate::limits::View;
 use crate::net::clock::Moment;
 use crate::upstream::UpstreamError;
 use crate::upstream::outgoing::Outgoing;
+use crate::usage::record::Outcome;
 use crate::wire::endpoint::{self, Class, Endpoint};
 use admit::Admission;
 use body::ResponseBody;
 use call::Call;
 use error::{GatewayError, ReceiveError, TransportError};
 use forward::Reply;
+use memory::Gate;
+use receive::Inbound;
 use running::Running;
 use services::Services;
 use settle::Ending;
@@ -107,8 +112,8 @@ where
         let running = self.running.load_full();
         let id = self.services.random.request_id();
         let id_header = header(&id);
-        let (parts, body) = request.into_parts();
-        let mut response = self.answer(&running, &parts, body, peer, received, id, id_header).await;
+        let (mut parts, body) = request.into_parts();
+        let mut response = self.answer(&running, &mut parts, body, peer, received, id, id_header).await;
         if parts.method == http::Method::HEAD {
             without_body(&mut response);
         }
@@ -119,7 +124,7 @@ where
     async fn answer<B>(
         &self,
         running: &Running,
-        parts: &Parts,
+        parts: &mut Parts,
         body: B,
         peer: SocketAddr,
         received: Moment,
@@ -130,6 +135,10 @@ where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<ReceiveError>,
     {
+        if let Err(error) = room(running, parts, &body) {
+            self.services.rejected(error.reason());
+            return respond::failure(&error, &id_header, None, &self.services.random);
+        }
         let caller = match authenticate::authenticate(&parts.headers, &running.directory, &self.services.sign_ins, peer)
         {
             Ok(caller) => caller,
@@ -147,10 +156,23 @@ where
 
         match self.stages(running, parts, body, &mut call).await {
             Ok(Answered::Upstream(reply, admission)) => {
-                meter::meter(reply, call, admission.flight, id_header, &admission.view)
+                let revealed = running.reveal.look(call.facts(), || self.now());
+                let revealed = revealed.map(|revealed| revealed.with_cost(call.facts()));
+                let mut response = meter::meter(reply, call, admission.flight, id_header, &admission.view);
+                if let Some(revealed) = revealed {
+                    revealed.tell(response.headers_mut());
+                }
+                response
             }
             Ok(Answered::Here(response)) => self.answered_here(response, call, id_header),
-            Err(error) => self.fail(error, call, id_header),
+            Err(error) => {
+                let revealed = running.reveal.look(call.facts(), || self.now());
+                let mut response = self.fail(error, call, id_header);
+                if let Some(revealed) = revealed {
+                    revealed.tell(response.headers_mut());
+                }
+                response
+            }
         }
     }
 
@@ -158,7 +180,7 @@ where
     async fn stages<B>(
         &self,
         running: &Running,
-        parts: &Parts,
+        parts: &mut Parts,
         body: B,
         call: &mut Call,
     ) -> Result<Answered<R>, GatewayError>
@@ -182,31 +204,36 @@ where
             return Err(GatewayError::Internal);
         };
         if endpoint.class() == Class::ModelList {
-            return model_list::answer(model_id.as_deref(), &tenant, running).map(Answered::Here);
+            let listings = &self.services.listings;
+            return model_list::answer(model_id.as_deref(), &tenant, running, listings).map(Answered::Here);
         }
 
         let promised = receive::promised_text(&parts.headers);
         admit::peek(&tenant, promised, &self.services.metrics, received)?;
         let kind = receive::kind(endpoint, &parts.headers)?;
         let named = model_id.as_deref();
-        let payload = receive::receive(kind, &parts.headers, body, running.bounds, running.rules, named).await?;
+        let payload = {
+            let held = running.memory.as_ref().map(Gate::open);
+            receive::receive(kind, &parts.headers, body, running.bounds, held, running.rules, named).await
+        };
+        let payload = payload.inspect_err(|error| self.full(error))?;
         let here = self.now();
-        let inbound = receive::understand(endpoint, payload, running.rules, named)?;
-        let peek = &inbound.peek;
+        let Inbound { payload, peek } = receive::understand(endpoint, payload, running.rules, named)?;
         call.note(|facts| {
             facts.here = here;
-            facts.bytes_in = inbound.payload.arrived();
+            facts.bytes_in = payload.arrived();
             facts.stream = peek.stream;
             facts.model = Some(peek.model.clone());
         });
         let matched = route::route(&tenant, &peek.model, &running.routes)?;
         call.note(|facts| facts.matched = Some(matched.clone()));
         let home = tenant.stateful.as_deref().and_then(|name| running.upstream(name));
-        let wanted = state::hold(&matched.route, home, peek, inbound.payload.json())?;
-        let allowed = policy::hold(&tenant.policy, &matched.route, peek)?;
-        let admission = admit::admit(call, &matched, peek, allowed, here).await?;
-        let headers = &parts.headers;
-        let reply = forward::forward(&self.upstreams, call, &admission, &matched, wanted, headers, inbound).await?;
+        let wanted = state::hold(&matched.route, home, &peek, payload.json())?;
+        let allowed = policy::hold(&tenant.policy, &matched.route, &peek)?;
+        let admission = admit::admit(call, &matched, &peek, allowed, here).await?;
+        let headers = &mut parts.headers;
+        let reply =
+            forward::forward(&self.upstreams, call, &admission, &matched, wanted, headers, &peek, payload).await?;
         Ok(Answered::Upstream(reply, admission))
     }
 
@@ -231,13 +258,16 @@ where
     fn fail(&self, error: GatewayError, mut call: Call, id: HeaderValue) -> Response<ResponseBody<R>> {
         let view = self.shown_limits(&error, &mut call);
         let response = respond::failure(&error, &id, view.as_ref(), &self.services.random);
-        let status = response.status().as_u16();
-        let length = response.body().size_hint().exact().unwrap_or(0);
-        call.note(|facts| {
-            facts.status = status;
-            facts.bytes_out = length;
-        });
         let outcome = error.outcome();
+        // Nobody is there to be sent this answer if the client left.
+        if outcome != Outcome::ClientGone {
+            let status = response.status().as_u16();
+            let length = response.body().size_hint().exact().unwrap_or(0);
+            call.note(|facts| {
+                facts.status = status;
+                facts.bytes_out = length;
+            });
+        }
         call.end(match &error {
             GatewayError::CredentialRefused | GatewayError::Redirected => {
                 Ending::UpstreamRefused(settle::InputCharge::None)
@@ -256,6 +286,13 @@ where
                 call.facts().map(|facts| facts.caller.tenant.limits.view(self.now()))
             }
             _ => None,
+        }
+    }
+
+    /// Counts a call that ran out of memory, where all that are refused for this are counted.
+    fn full(&self, error: &GatewayError) {
+        if matches!(error, GatewayError::Receive(ReceiveError::Overloaded)) {
+            self.services.rejected(error.reason());
         }
     }
 
@@ -279,6 +316,16 @@ enum Answered<R> {
     Upstream(Reply<R>, Admission),
     /// This gateway, from what it knows.
     Here(Response<ResponseBody<R>>),
+}
+
+/// Whether there is room for what a request promises to bring. Asked first of all: no work is done for what cannot be held.
+/// What is too large for any call is let through to be told so.
+fn room<B: Body>(running: &Running, parts: &Parts, body: &B) -> Result<(), GatewayError> {
+    let Some(gate) = running.memory.as_ref().filter(|_| !body.is_end_stream()) else {
+        return Ok(());
+    };
+    let promised = receive::promised_text(&parts.headers).filter(|&promised| promised <= running.bounds.body as u64);
+    gate.look(promised.unwrap_or(0).max(1)).map_err(|_| GatewayError::Transport(TransportError::Overloaded))
 }
 
 /// The operation that a request means.

@@ -12,9 +12,9 @@
 //! bytes ─ listener ─ guard ─ stack ─┐  Request<Body>, its body still unread
 //!                                   ▼
 //! authenticate(&headers)            → Caller{tenant, key}          400 401
-//! find(path)                        → Endpoint                     404 405 426    models: answered here, from the routes
+//! find(path)                        → Endpoint                     404 405 426    models: answered here, from what is known
 //! peek(&tenant)                     → ()                           429            the cheapest refusal: nothing read yet
-//! receive(endpoint, body)           → Inbound{payload, peek}         400 408 413 415
+//! receive(endpoint, body)           → Inbound{payload, peek}         400 408 413 415 503
 //! route(&tenant, &model)            → Matched{route, pattern}      404
 //! hold(&plan, &route, &peek)        → Allowed{output cap}           400            what the plan lets a call ask for
 //! admit(&mut call, &matched, …)     → Admission{flight, view}      429            all limits at once, or none
@@ -30,7 +30,7 @@
 //!
 //! | module | what it does to a call |
 //! |---|---|
-//! | [`cli`] | reads the command line; `check`, `schema`, `keys` and `simulate` |
+//! | [`cli`] | reads the command line; `check`, `schema`, `keys`, `report` and `simulate` |
 //! | [`config`] | turns the file into the one immutable value that all is built from, or names every fault in it |
 //! | [`app`] | puts the parts together, drains them, and loses nothing on the way |
 //! | [`server`] | takes connections, refuses what two readers could understand in two ways, keeps time |
@@ -65,14 +65,16 @@
 //! - No call waits for admission: it is admitted or refused now.
 //! - No label value of a metric comes from a client. No secret can be printed. No client's key reaches an upstream, and no
 //!   upstream's credential a client.
-//! - No state that outlives a call, but limit levels, what was learned of past calls, and counts of failed sign-ins.
+//! - No state that outlives a call, but limit levels, what was learned of past calls, counts of failed sign-ins, and the lists
+//!   of models that upstreams gave.
 //! - No `unsafe`, and no panic on purpose: lints forbid both outside tests.
 //!
 //! # What runs where
 //!
 //! [`app::App::start`] makes one worker for each core: a thread with a runtime and a pool of upstream connections of its own.
-//! They accept from one shared socket; limits, the configuration and metrics are shared too. The admin port, the settle task
-//! and the upkeep of metrics run on the caller's runtime, so that operators are answered when the workers are busy.
+//! They accept from one shared socket; limits, the configuration and metrics are shared too. The admin port, the settle task,
+//! the fetching of model lists and the upkeep of metrics run on the caller's runtime, so that operators are answered when the
+//! workers are busy.
 
 // In the order of the path; empty lines between them, as rustfmt sorts what stands together.
 

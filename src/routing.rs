@@ -87,6 +87,18 @@ impl Deployment {
         let name = self.model.as_ref()?.replace("{model}", asked);
         (name != asked).then_some(name)
     }
+
+    /// The name that a client asks for so that the upstream is asked for `theirs`; `None` where no name, or no single one, leads
+    /// to it.
+    #[must_use]
+    pub fn asked(&self, theirs: &str) -> Option<String> {
+        let Some(template) = &self.model else {
+            return Some(theirs.to_owned());
+        };
+        let (before, after) = template.split_once("{model}").filter(|(_, after)| !after.contains("{model}"))?;
+        let asked = theirs.strip_prefix(before)?.strip_suffix(after)?;
+        (!asked.is_empty()).then(|| asked.to_owned())
+    }
 }
 
 /// What becomes of calls of Responses that create kept state, or read it.
@@ -207,6 +219,40 @@ mod tests {
             ("GPT-5", "gpt-5", false),
         ] {
             assert_eq!(Pattern::new(pattern).matches(name), fits, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_an_upstream_is_mapped_back_where_one_name_leads_to_it() {
+        let upstream = Upstream {
+            name: "up".into(),
+            provider: crate::provider::Provider::OpenAi,
+            base: crate::upstream::BaseUri::parse("http://a").unwrap(),
+            authorization: None,
+            headers: Vec::new(),
+            timeouts: crate::upstream::Timeouts::default(),
+            max_connections: 1,
+            pool: crate::upstream::PoolLimits::default(),
+            usage_in_stream: true,
+            on_disconnect: crate::upstream::OnDisconnect::Cancel,
+            simulated: false,
+        };
+        let upstream = Arc::new(upstream);
+        for (template, theirs, asked) in [
+            (None, "gpt-5", Some("gpt-5")),
+            (Some("prod-{model}"), "prod-gpt-5", Some("gpt-5")),
+            (Some("prod-{model}-eu"), "prod-gpt-5-eu", Some("gpt-5")),
+            (Some("prod-{model}"), "gpt-5", None),
+            (Some("prod-{model}"), "prod-", None),
+            (Some("aba{model}ba"), "ababa", None),
+            (Some("{model}/{model}"), "a/a", None),
+            (Some("fixed"), "fixed", None),
+        ] {
+            let deployment = Deployment { upstream: Arc::clone(&upstream), model: template.map(Arc::from) };
+            assert_eq!(deployment.asked(theirs).as_deref(), asked, "{template:?} {theirs}");
+            if let Some(asked) = asked {
+                assert_eq!(deployment.renamed(asked).as_deref().unwrap_or(asked), theirs);
+            }
         }
     }
 

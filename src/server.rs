@@ -13,6 +13,7 @@ use http::{Request, Response};
 
 mod body;
 mod connection;
+pub mod cors;
 pub mod drain;
 pub mod guard;
 mod handler;
@@ -127,6 +128,8 @@ pub struct Settings {
     pub max_body: u64,
     /// Whether callers without a key are served here: then a foreign Host or Origin is refused.
     pub anonymous: Option<guard::Anonymous>,
+    /// Whose web pages may call from a browser; `None`: nobody's.
+    pub cors: Option<cors::Cors>,
 }
 
 impl Default for Settings {
@@ -137,6 +140,7 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             max_body: 64 * 1024 * 1024,
             anonymous: None,
+            cors: None,
         }
     }
 }

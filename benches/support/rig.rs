@@ -16,6 +16,7 @@ use tollgate::config;
 use tollgate::gateway::Gateway;
 use tollgate::gateway::error::ReceiveError;
 use tollgate::gateway::receive::Bounds;
+use tollgate::gateway::reveal::Reveal;
 use tollgate::gateway::running::Running;
 use tollgate::gateway::services::Services;
 use tollgate::gateway::settle::{SettleQueue, SettleTask};
@@ -160,10 +161,12 @@ impl Rig {
                 upload: config.server.max_upload,
                 spool: config.server.form_spool,
             },
+            memory: None,
             rules: Rules::default(),
             since: 0,
             log_calls: false,
             tag: None,
+            reveal: Reveal::default(),
         };
         Ok(Rig {
             services: Arc::new(services),

@@ -175,7 +175,8 @@ fn value<'i>(
             });
             Verdict::Keep
         }
-        (Kind::List(of, _), DeValue::Array(_)) => list(given, of, path, faults),
+        (Kind::Set(_), DeValue::Array(elements)) if elements.is_empty() => Verdict::Keep,
+        (Kind::List(of, _) | Kind::Set(of), DeValue::Array(_)) => list(given, of, path, faults),
         (Kind::List(of, Single::Allowed), _) => {
             wrap(given);
             match list(given, of, path, faults) {

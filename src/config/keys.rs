@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Number { least: u64 },
     /// Bytes, at least 1.
     Size,
+    /// Bytes; 0 means no bound.
+    SizeOrNone,
     /// A time span; zero only where it means something.
     Duration(Zero),
     /// `600/min`.
@@ -58,6 +60,8 @@ pub(super) enum Kind {
     Address,
     /// An absolute http or https URL without query.
     Url,
+    /// An origin of web pages, or `*` for all.
+    Origin,
     /// The name of an environment variable.
     Variable,
     /// A path of the file system.
@@ -80,6 +84,8 @@ pub(super) enum Kind {
     Named(&'static [Key]),
     /// `[[name]]` tables.
     Tables(&'static [Key]),
+    /// A list that may be empty: then it means none. Always in brackets.
+    Set(&'static Kind),
     /// A list, or one of its elements alone.
     List(&'static Kind, Single),
     /// Text of the first kind, or a table of the second. Text stands for the table that has it under the named key.

@@ -37,7 +37,7 @@ pub(super) fn canonical(kind: &Kind, given: &DeValue<'_>) -> Result<Option<Strin
 
 /// A scalar as text, where the grammar takes such a scalar.
 fn as_text(kind: &Kind, given: &DeValue<'_>) -> Option<String> {
-    let whole = matches!(kind, Kind::Number { .. } | Kind::Size | Kind::Duration(_) | Kind::Rate);
+    let whole = matches!(kind, Kind::Number { .. } | Kind::Size | Kind::SizeOrNone | Kind::Duration(_) | Kind::Rate);
     // The text of a TOML number, as it stands in the file: a price never passes through a float.
     let numeric = whole || matches!(kind, Kind::Price | Kind::Factor);
     match given {
@@ -63,6 +63,7 @@ fn is_scalar(kind: &Kind) -> bool {
             | Kind::Tables(_)
             | Kind::Map(_)
             | Kind::List(..)
+            | Kind::Set(_)
             | Kind::TextOr(..)
     )
 }
@@ -78,6 +79,7 @@ fn read(kind: &Kind, text: &str) -> Result<String, Complaint> {
             0 => Err(Complaint::new(shown(text), "at least 1 byte")),
             bytes => Ok(bytes.to_string()),
         },
+        Kind::SizeOrNone => rate::size(text).map(|bytes| bytes.to_string()).map_err(misread),
         Kind::Duration(zero) => {
             let length = rate::duration(if text == "0" { "0s" } else { text }).map_err(misread)?;
             if length.is_zero() && *zero == Zero::Refused {
@@ -92,6 +94,7 @@ fn read(kind: &Kind, text: &str) -> Result<String, Complaint> {
         Kind::Address => address(text),
         Kind::Template => template(text),
         Kind::Url => url(text),
+        Kind::Origin => origin(text),
         Kind::Variable => variable(text),
         Kind::HeaderName => header_name(text),
         Kind::Price => Price::parse(text)
@@ -219,6 +222,36 @@ fn url(text: &str) -> Result<String, Complaint> {
     }
 }
 
+/// An origin as browsers send it (RFC 6454 6.2): scheme, host, and the port where it is not the scheme's own; no path.
+fn origin(text: &str) -> Result<String, Complaint> {
+    const EXPECTED: &str = "the origin of a web page, such as \"https://app.example\", or \"*\" for all";
+    if text == "*" {
+        return Ok(text.to_owned());
+    }
+    let bad = |hint: Option<String>| Err(Complaint::new(shown(&without_user(text)), EXPECTED).maybe_hint(hint));
+    let Some((scheme, host)) = text.split_once("://") else { return bad(None) };
+    let named = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+.-".contains(&b);
+    if !scheme.starts_with(|c: char| c.is_ascii_lowercase()) || !scheme.bytes().all(named) {
+        return bad(None);
+    }
+    if let Some(bare) = host.strip_suffix('/').filter(|bare| !bare.is_empty() && !bare.contains(['/', '?', '#', '@'])) {
+        return bad(Some(format!("an origin has no path: \"{scheme}://{}\"", bare.escape_debug())));
+    }
+    let usual = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    if let Some(bare) = host.strip_suffix(usual).filter(|_| !usual.is_empty()) {
+        return bad(Some(format!("browsers leave the scheme's own port out: \"{scheme}://{}\"", bare.escape_debug())));
+    }
+    if host.bytes().any(|b| b.is_ascii_uppercase()) {
+        return bad(Some("browsers write origins in small letters".to_owned()));
+    }
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._~:[]".contains(&b);
+    if host.is_empty() || !host.bytes().all(fits) { bad(None) } else { Ok(text.to_owned()) }
+}
+
 /// A URL without what may be a secret in it: its query, and what stands before its `@`.
 fn without_user(text: &str) -> String {
     let text = text.split_inclusive('?').next().unwrap_or("");
@@ -324,6 +357,9 @@ pub(super) fn wanted(kind: &Kind) -> &'static str {
         Kind::Text => "a text in quotes",
         Kind::Number { .. } => "a whole number such as 12, \"12_000\", \"12k\" or \"1.5M\"",
         Kind::Size => "a size such as \"64KiB\", \"32MiB\" or \"1GiB\"",
+        Kind::SizeOrNone => "a size such as \"512MiB\" or \"1GiB\", or \"0\" for none",
+        Kind::Origin => "the origin of a web page, such as \"https://app.example\", or \"*\"",
+        Kind::Set(_) => "a list in square brackets",
         Kind::Duration(_) => "a duration such as \"250ms\", \"30s\", \"10m\" or \"1h\"",
         Kind::Rate => "a rate such as \"600/min\", \"200k/min\" or \"5k/day burst 500\"",
         Kind::Day => "a day such as 2027-01-01",

@@ -43,14 +43,19 @@ pub(super) struct Server {
     pub(super) listen: Spanned<SocketAddr>,
     pub(super) anonymous: Option<Spanned<String>>,
     pub(super) anonymous_anywhere: bool,
+    #[serde(default)]
+    pub(super) allow_origins: Vec<String>,
     pub(super) max_body: Whole,
     pub(super) max_upload: Whole,
     pub(super) form_spool: Whole,
     pub(super) max_connections: Whole,
+    pub(super) max_memory: Whole,
     pub(super) drain_delay: Span,
     pub(super) drain_deadline: Span,
     pub(super) lenient_keys: bool,
     pub(super) unknown_paths: Option<Spanned<String>>,
+    pub(super) server_timing: bool,
+    pub(super) reveal_upstream: bool,
     pub(super) timeouts: ServerTimeouts,
 }
 

@@ -52,6 +52,7 @@ pub(super) fn resolve(
     state::homes(&raw.tenants, &upstreams, &mut resolver);
     let unknown_paths = state::unknown_paths(raw.server.unknown_paths.as_ref(), &upstreams, &mut resolver);
     tenants::notices(&tenants, anonymous.as_deref(), &raw.plans, &routes, &mut resolver.notices);
+    server_notices(&raw.server, &mut resolver.notices);
     state::notices(&raw.routes, &mut resolver.notices);
     upstreams::notices(&upstreams, &routes, &tenants, unknown_paths.as_ref(), &mut resolver.notices);
     prices::notices(&prices, &routes, &mut resolver.notices);
@@ -122,18 +123,39 @@ fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || every)
 }
 
+/// What can be meant, and seldom is.
+fn server_notices(server: &raw::Server, notices: &mut Vec<String>) {
+    let (gate, largest) = (server.max_memory.0, server.max_body.0.max(server.form_spool.0));
+    if gate > 0 && gate < largest {
+        notices.push(
+            "`server.max_memory` is less than `max_body` or `form_spool`: a body that is larger is always refused with 503"
+                .to_owned(),
+        );
+    }
+    if server.anonymous.is_some() && server.allow_origins.iter().any(|origin| origin == "*") {
+        notices.push(
+            "`server.allow_origins` has \"*\" on a port that serves callers without a key: any web page can call it"
+                .to_owned(),
+        );
+    }
+}
+
 fn server(raw: raw::Server) -> ServerConfig {
     let timeouts = raw.timeouts;
     ServerConfig {
         listen: raw.listen.into_inner(),
         anonymous_anywhere: raw.anonymous_anywhere,
+        allow_origins: raw.allow_origins,
         max_body: whole(raw.max_body),
         max_upload: raw.max_upload.0,
         form_spool: whole(raw.form_spool),
         max_connections: whole(raw.max_connections),
+        max_memory: raw.max_memory.0,
         drain_delay: raw.drain_delay.0,
         drain_deadline: raw.drain_deadline.0,
         lenient_keys: raw.lenient_keys,
+        server_timing: raw.server_timing,
+        reveal_upstream: raw.reveal_upstream,
         timeouts: ServerTimeouts {
             hello: timeouts.hello.0,
             head: timeouts.head.0,

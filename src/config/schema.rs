@@ -70,6 +70,10 @@ fn kind(kind: &'static Kind) -> Value {
             { "type": "integer", "minimum": 1 },
             { "type": "string", "pattern": r"^[0-9][0-9_]*(\.[0-9]+)?(B|KiB|MiB|GiB)?$" },
         ] }),
+        Kind::SizeOrNone => json!({ "oneOf": [
+            { "type": "integer", "minimum": 0 },
+            { "type": "string", "pattern": r"^[0-9][0-9_]*(\.[0-9]+)?(B|KiB|MiB|GiB)?$" },
+        ] }),
         Kind::Duration(zero) => {
             let zero = if *zero == Zero::Allowed { " 0s: none, or at once." } else { "" };
             json!({ "type": "string", "pattern": "^([0-9][0-9_]*(ms|s|m|h)|0)$", "title": format!("a duration, such as 250ms, 30s, 10m, 1h.{zero}") })
@@ -84,6 +88,7 @@ fn kind(kind: &'static Kind) -> Value {
         Kind::Word(words) => json!({ "type": "string", "enum": words.built }),
         Kind::Address => json!({ "type": "string", "pattern": r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$" }),
         Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
+        Kind::Origin => json!({ "type": "string", "pattern": r"^(\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+)$" }),
         Kind::HeaderName => json!({ "type": "string", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }),
         Kind::Price | Kind::Factor => json!({ "oneOf": [
             { "type": "number", "minimum": 0 },
@@ -100,6 +105,7 @@ fn kind(kind: &'static Kind) -> Value {
         }
         Kind::Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),
         Kind::Tables(keys) => json!({ "type": "array", "items": table(keys) }),
+        Kind::Set(of) => json!({ "type": "array", "items": self::kind(of) }),
         Kind::List(of, single) => {
             let list = json!({ "type": "array", "items": self::kind(of), "minItems": 1 });
             match single {

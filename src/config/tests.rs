@@ -181,6 +181,45 @@ fn a_clamp_with_nothing_to_clamp_is_worth_knowing() {
 }
 
 #[test]
+fn an_origin_is_written_as_browsers_send_it() {
+    let with = |list: &str| GOOD.replace("[server]", &format!("[server]\nallow_origins = {list}"));
+    let origins = |list: &str| good(&with(list)).server.allow_origins;
+    assert_eq!(origins("[]"), [""; 0]);
+    let all =
+        ["*", "https://app.example", "http://localhost:3000", "http://[::1]:8080", "chrome-extension://abc", "app://-"];
+    assert_eq!(origins(&format!("{all:?}")), all);
+    for (origin, hint) in [
+        ("https://app.example/", "no path: \"https://app.example\""),
+        ("https://app.example:443", "\"https://app.example\""),
+        ("http://app.example:80", "\"http://app.example\""),
+        ("https://App.example", "small letters"),
+        ("https://app.example/chat", "the origin of a web page"),
+        ("https://*.example", "the origin of a web page"),
+        ("https://user@app.example", "the origin of a web page"),
+        ("app.example", "the origin of a web page"),
+        ("null", "the origin of a web page"),
+        ("https://", "the origin of a web page"),
+    ] {
+        let faults = try_text(&with(&format!("[{origin:?}]"))).unwrap_err().to_string();
+        assert!(faults.contains("server.allow_origins") && faults.contains(hint), "{origin}: {faults}");
+    }
+    assert!(try_text(&with("\"*\"")).unwrap_err().to_string().contains("a list in square brackets"));
+}
+
+#[test]
+fn what_is_seldom_meant_on_the_public_port_is_worth_knowing() {
+    let noticed = |server: &str, word: &str| {
+        let notices = good(&GOOD.replace("[server]", &format!("[server]\n{server}"))).notices;
+        notices.iter().any(|notice| notice.contains(word))
+    };
+    assert!(noticed("max_memory = \"63MiB\"", "server.max_memory"));
+    assert!(!noticed("max_memory = \"64MiB\"", "server.max_memory"));
+    assert!(!noticed("max_memory = 0", "server.max_memory"));
+    assert!(noticed("allow_origins = [\"*\"]", "any web page"));
+    assert!(!noticed("allow_origins = [\"https://app.example\"]", "any web page"));
+}
+
+#[test]
 fn defaults_are_those_of_the_reference() {
     let config = good(GOOD);
     let seconds = Duration::from_secs;
@@ -189,13 +228,17 @@ fn defaults_are_those_of_the_reference() {
         ServerConfig {
             listen: "127.0.0.1:8080".parse().unwrap(),
             anonymous_anywhere: false,
+            allow_origins: Vec::new(),
             max_body: 64 << 20,
             max_upload: 256 << 20,
             form_spool: 16 << 20,
             max_connections: 10_000,
+            max_memory: 0,
             drain_delay: seconds(5),
             drain_deadline: seconds(600),
             lenient_keys: false,
+            server_timing: false,
+            reveal_upstream: false,
             timeouts: ServerTimeouts {
                 hello: seconds(10),
                 head: seconds(10),
@@ -419,7 +462,7 @@ fn series_are_bounded_by_the_file_alone() {
 }
 
 /// Every leaf of the reference that this version has, as `table.key`, by hand: the other source that the schema must agree with.
-const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.max_body server.max_upload server.form_spool server.max_connections \
+const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.allow_origins server.max_memory server.server_timing server.reveal_upstream server.max_body server.max_upload server.form_spool server.max_connections \
     server.drain_delay server.drain_deadline server.lenient_keys server.timeouts.hello server.timeouts.head \
     server.timeouts.body_idle server.timeouts.write_stall server.timeouts.keep_alive admin.listen plans.*.requests \
     plans.*.tokens plans.*.concurrent plans.*.reserve_output plans.*.shadow tenants.*.plan tenants.*.keys.sha256 \

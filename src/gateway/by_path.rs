@@ -56,7 +56,7 @@ where
     let (body, upload) = receive::unread(&parts.headers, body, running.bounds.upload, &sent)?;
     let here = services.clock.now();
     call.note(|facts| facts.here = here);
-    let outgoing = shape_by_path(&upstream, &parts.method, &path, &parts.headers, body)
+    let outgoing = shape_by_path(&upstream, &parts.method, &path, parts.headers.clone(), body)
         .ok_or(GatewayError::Endpoint(NotServed::UnknownPath))?;
     let admission = admit::admit_by_path(call, here).await?;
     let dialect = (bills == Bills::New).then_some(Dialect::Chat);

@@ -2,7 +2,7 @@
 //!
 //! A [`Call`] that is dropped before its end is a client that left: it is settled all the same. Must not know HTTP.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics::Gauge;
@@ -15,6 +15,7 @@ use crate::routing::prices::PriceTable;
 use crate::routing::{Deployment, Matched};
 use crate::tenant::Caller;
 use crate::upstream::Upstream;
+use crate::usage::money::Usd;
 use crate::usage::record::Outcome;
 use crate::usage::{Anomalies, Details, Tier, Usage};
 use crate::wire::endpoint::Endpoint;
@@ -79,6 +80,8 @@ pub struct Facts {
     pub bytes_out: u64,
     /// What the answer said of itself.
     pub reading: Reading,
+    /// Where the cost is to be told as well, for the head of the answer.
+    pub told_cost: Option<Arc<OnceLock<Usd>>>,
 }
 
 /// A way beside the deployment of a route.
@@ -198,6 +201,7 @@ impl Call {
             bytes_in: 0,
             bytes_out: 0,
             reading: Reading::default(),
+            told_cost: None,
         };
         Call { services: Arc::clone(services), facts: Some(Box::new(facts)) }
     }

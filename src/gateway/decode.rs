@@ -10,6 +10,8 @@ use bytes::{Bytes, BytesMut};
 use flate2::write::MultiGzDecoder;
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, InBuffer, Operation, OutBuffer};
 
+use super::memory::{self, Held};
+
 /// Room for what one step decodes.
 const STEP: usize = 32 * 1024;
 /// The largest window of a zstd frame, as a power of two (RFC 9659 3).
@@ -48,6 +50,9 @@ pub enum DecodeError {
     /// It is not what its coding says: damaged, cut, or followed by something else.
     #[error("not valid in its content coding")]
     Corrupt,
+    /// There is no room to hold what it decodes to.
+    #[error("no room for what it decodes to")]
+    Full,
 }
 
 /// Decodes one body.
@@ -78,16 +83,26 @@ struct Zstd {
 struct Capped {
     bytes: BytesMut,
     most: usize,
-    exceeded: bool,
+    /// Why no more is taken.
+    refused: Option<DecodeError>,
+    held: Option<Held>,
 }
 
 impl Decoder {
-    /// A decoder that makes at most `most` bytes.
+    /// A decoder that makes at most `most` bytes, held by nobody.
+    ///
+    /// # Errors
+    /// As [`Decoder::holding`].
+    pub fn new(coding: Coding, most: usize) -> Result<Self, DecodeError> {
+        Decoder::holding(coding, most, None)
+    }
+
+    /// A decoder that makes at most `most` bytes; what it makes is held by `held`, where there is a gate.
     ///
     /// # Errors
     /// [`DecodeError::Corrupt`] where the coding's library cannot be had.
-    pub fn new(coding: Coding, most: usize) -> Result<Self, DecodeError> {
-        let decoded = Capped { bytes: BytesMut::new(), most, exceeded: false };
+    pub fn holding(coding: Coding, most: usize, held: Option<Held>) -> Result<Self, DecodeError> {
+        let decoded = Capped { bytes: BytesMut::new(), most, refused: None, held };
         Ok(Decoder(match coding {
             Coding::Gzip => Inner::Gzip(Box::new(MultiGzDecoder::new(decoded))),
             Coding::Brotli => {
@@ -115,8 +130,7 @@ impl Decoder {
         match &mut self.0 {
             Inner::Gzip(gzip) => match gzip.write_all(piece) {
                 Ok(()) => Ok(()),
-                Err(_) if gzip.get_ref().exceeded => Err(DecodeError::TooLarge),
-                Err(_) => Err(DecodeError::Corrupt),
+                Err(_) => Err(gzip.get_ref().refused.unwrap_or(DecodeError::Corrupt)),
             },
             Inner::Brotli(brotli) => brotli.feed(piece),
             Inner::Zstd(zstd) => zstd.feed(piece),
@@ -130,15 +144,14 @@ impl Decoder {
     pub fn finish(self) -> Result<Bytes, DecodeError> {
         let decoded = match self.0 {
             Inner::Gzip(mut gzip) => match gzip.try_finish() {
-                Ok(()) => std::mem::take(&mut gzip.get_mut().bytes),
-                Err(_) if gzip.get_ref().exceeded => return Err(DecodeError::TooLarge),
-                Err(_) => return Err(DecodeError::Corrupt),
+                Ok(()) => gzip.get_mut().take(),
+                Err(_) => return Err(gzip.get_ref().refused.unwrap_or(DecodeError::Corrupt)),
             },
-            Inner::Brotli(brotli) if brotli.ended => brotli.decoded.bytes,
-            Inner::Zstd(zstd) if !zstd.open => zstd.decoded.bytes,
+            Inner::Brotli(mut brotli) if brotli.ended => brotli.decoded.take(),
+            Inner::Zstd(mut zstd) if !zstd.open => zstd.decoded.take(),
             _ => return Err(DecodeError::Corrupt),
         };
-        Ok(decoded.freeze())
+        Ok(decoded)
     }
 }
 
@@ -191,11 +204,22 @@ impl Zstd {
 }
 
 impl Capped {
+    fn take(&mut self) -> Bytes {
+        memory::with(self.held.take(), std::mem::take(&mut self.bytes).freeze())
+    }
+
+    fn refuse(&mut self, why: DecodeError) -> DecodeError {
+        self.refused = Some(why);
+        why
+    }
+
     fn push(&mut self, more: &[u8]) -> Result<(), DecodeError> {
         let length = self.bytes.len() + more.len();
         if length > self.most {
-            self.exceeded = true;
-            return Err(DecodeError::TooLarge);
+            return Err(self.refuse(DecodeError::TooLarge));
+        }
+        if memory::grow(&mut self.held, more.len()).is_err() {
+            return Err(self.refuse(DecodeError::Full));
         }
         if length > self.bytes.capacity() {
             let room = (self.bytes.capacity() * 2).clamp(length, self.most);

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::memory::Full;
 use crate::limits::Refusal;
 use crate::upstream::{UpstreamError, Waited};
 use crate::usage::record::Outcome;
@@ -159,6 +160,9 @@ pub enum ReceiveError {
     /// JSON in another character set.
     #[error("unsupported character set")]
     Charset,
+    /// No room to hold more of it.
+    #[error("no room to hold it")]
+    Overloaded,
     /// The client left while sending.
     #[error("client left")]
     Gone,
@@ -173,6 +177,18 @@ pub enum EncodingFault {
     Several,
     /// Any, on a form.
     Form,
+}
+
+impl From<Full> for ReceiveError {
+    fn from(_: Full) -> Self {
+        ReceiveError::Overloaded
+    }
+}
+
+impl From<Full> for GatewayError {
+    fn from(full: Full) -> Self {
+        GatewayError::Receive(full.into())
+    }
 }
 
 impl GatewayError {
@@ -207,6 +223,7 @@ impl GatewayError {
                 ReceiveError::Malformed(_) => "invalid_request",
                 ReceiveError::Type(_) | ReceiveError::Encoding(_) => "unsupported_media_type",
                 ReceiveError::Charset | ReceiveError::Corrupt => "invalid_encoding",
+                ReceiveError::Overloaded => "overloaded",
                 ReceiveError::Gone => "client_gone",
             },
             GatewayError::Body(fault) => fault.code.as_str(),
@@ -263,9 +280,9 @@ impl GatewayError {
     pub fn wait(&self) -> Option<Duration> {
         match self {
             GatewayError::Limit { refusal, .. } => refusal.wait,
-            GatewayError::Transport(TransportError::Overloaded) | GatewayError::Upstream(UpstreamError::Busy) => {
-                Some(Duration::from_secs(1))
-            }
+            GatewayError::Transport(TransportError::Overloaded)
+            | GatewayError::Receive(ReceiveError::Overloaded)
+            | GatewayError::Upstream(UpstreamError::Busy) => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ use super::admit::Admission;
 use super::call::{Call, Detour};
 use super::error::GatewayError;
 use super::policy::Allowed;
-use super::receive::{Inbound, Payload, Upload};
+use super::receive::{Payload, Upload};
 use super::resolved::{Attempt, Raised, UpstreamMeters};
 use super::settle::InputCharge;
 use super::state::Wanted;
@@ -66,25 +66,26 @@ pub enum Reply<B> {
 ///
 /// # Errors
 /// 502, 503, 504 as [`UpstreamError`] says; 502 where our own credential was refused, or the upstream redirects.
+#[expect(clippy::too_many_arguments, reason = "what the stages before it found out, each by its own name")]
 pub async fn forward<U, B>(
     upstreams: &U,
     call: &mut Call,
     admitted: &Admission,
     matched: &Matched,
     wanted: Wanted,
-    client_headers: &HeaderMap,
-    inbound: Inbound,
+    client_headers: &mut HeaderMap,
+    peek: &Peek,
+    payload: Payload,
 ) -> Result<Reply<B>, GatewayError>
 where
     U: Service<Outgoing, Response = Response<B>, Error = UpstreamError> + Clone,
     B: Body<Data = Bytes, Error = UpstreamError> + Unpin,
 {
-    let Inbound { payload, peek } = inbound;
     let deployment = wanted.home.as_ref().unwrap_or(&matched.route.deployment);
     let sent = Sent::not_yet(call.services().clock.clone());
     let changes = Changes { deployment, allowed: admitted.allowed, nothing_kept: wanted.nothing_kept };
-    let (body, usage_chunk, upload) = rewritten(&peek, payload, &changes, &sent);
-    let outgoing = shape(&deployment.upstream, peek.endpoint, client_headers, body);
+    let (body, usage_chunk, upload) = rewritten(peek, payload, &changes, &sent);
+    let outgoing = shape(&deployment.upstream, peek.endpoint, std::mem::take(client_headers), body);
     let background = peek.state.background;
     if background || wanted.home.is_some() {
         call.note(|facts| {

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -35,6 +35,8 @@ pub(crate) mod read_on;
 
 /// Headers that are put into an answer, at most: ids and limits.
 const OUR_HEADERS: usize = 9;
+/// Frames of an answer that may be taken before its head goes out, where its cost is to be told.
+const AHEAD: usize = 2;
 
 /// An upstream's answer on its way to the client.
 pub struct MeteredBody<B> {
@@ -132,6 +134,8 @@ where
             metered.left = metered.reads_on().then_some(read_on::read_on::<B>);
             if metered.inner.as_ref().is_some_and(Body::is_end_stream) {
                 metered.upstream_ended();
+            } else if metered.call.facts().is_some_and(|facts| facts.told_cost.is_some()) {
+                metered.look_ahead();
             }
             Response::from_parts(dressed(parts, id, view), ResponseBody::Metered(Box::new(metered)))
         }
@@ -299,6 +303,29 @@ where
         if let Some(kept_back) = meters.may_complain() {
             tracing::warn!(upstream = &*name, reason = %error, kept_back, "upstream broke off its answer");
         }
+    }
+
+    /// Takes what of a whole answer is here already, without waiting for more: a short one has then ended, and its cost is known
+    /// before its head goes out.
+    fn look_ahead(&mut self) {
+        if matches!(self.reader, Reader::Stream(..)) {
+            return;
+        }
+        // Whoever sends the answer polls again, and is woken then.
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut ready: SmallVec<[Bytes; 4]> = SmallVec::new();
+        while ready.len() < AHEAD {
+            match self.poll_frame(&mut cx) {
+                Poll::Ready(Some(Ok(frame))) => ready.extend(frame.into_data()),
+                Poll::Ready(Some(Err(CutShort))) => {
+                    self.after = After::Cut;
+                    break;
+                }
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        ready.append(&mut self.held);
+        self.held = ready;
     }
 
     fn close(&mut self, ending: Ending) {

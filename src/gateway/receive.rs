@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 
 use super::decode::{Coding, DecodeError, Decoder};
 use super::error::{GatewayError, ReceiveError};
+use super::memory::{self, Held};
 use crate::wire::endpoint::Endpoint;
 use crate::wire::peek::{Peek, Rules, peek_named};
 use pieces::Pieces;
@@ -72,15 +73,17 @@ pub struct Inbound {
     pub peek: Peek,
 }
 
-/// Reads JSON to its end, a form to where it can be routed; that is sooner where the path `named` its model.
+/// Reads JSON to its end, a form to where it can be routed; that is sooner where the path `named` its model. What is read of it
+/// is held by `held`, where there is a gate.
 ///
 /// # Errors
-/// 400, 408, 413 as [`ReceiveError`] says; 400 for a form that is not understood.
+/// 400, 408, 413, 503 as [`ReceiveError`] says; 400 for a form that is not understood.
 pub async fn receive<B>(
     kind: Kind,
     headers: &HeaderMap,
     body: B,
     bounds: Bounds,
+    held: Option<Held>,
     rules: Rules,
     named: Option<&str>,
 ) -> Result<Payload, GatewayError>
@@ -97,13 +100,13 @@ where
             }
             let promised = promised.and_then(|length| usize::try_from(length).ok());
             Ok(Payload::Json(match coding {
-                None => collect(body, promised, most).await?,
-                Some(coding) => Box::pin(decoded(body, coding, most)).await?,
+                None => collect(body, promised, most, held).await?,
+                Some(coding) => Box::pin(decoded(body, coding, most, held)).await?,
             }))
         }
         Kind::Form(boundary) => {
             let body = body.map_err(Into::into).boxed_unsync();
-            let form = Box::pin(Form::begin(boundary, body, promised, bounds, rules, named.into())).await?;
+            let form = Box::pin(Form::begin(boundary, body, promised, bounds, held, rules, named.into())).await?;
             Ok(Payload::Form(Box::new(form)))
         }
     }
@@ -126,7 +129,12 @@ pub fn understand(
     Ok(Inbound { peek: peek.map_err(GatewayError::Body)?, payload })
 }
 
-async fn collect<B>(body: B, promised: Option<usize>, max_body: usize) -> Result<Bytes, ReceiveError>
+async fn collect<B>(
+    body: B,
+    promised: Option<usize>,
+    max_body: usize,
+    mut held: Option<Held>,
+) -> Result<Bytes, ReceiveError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<ReceiveError>,
@@ -140,13 +148,14 @@ where
         if pieces.len() + data.len() > max_body {
             return Err(ReceiveError::TooLarge { limit: max_body });
         }
+        memory::grow(&mut held, data.len())?;
         pieces.push(data, promised, max_body);
     }
-    Ok(pieces.into_bytes())
+    Ok(memory::with(held, pieces.into_bytes()))
 }
 
 /// As [`collect`], out of a content coding; the limit holds before and behind it.
-async fn decoded<B>(body: B, coding: Coding, max_body: usize) -> Result<Bytes, ReceiveError>
+async fn decoded<B>(body: B, coding: Coding, max_body: usize, held: Option<Held>) -> Result<Bytes, ReceiveError>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<ReceiveError>,
@@ -154,9 +163,10 @@ where
     let failed = |error| match error {
         DecodeError::TooLarge => ReceiveError::TooLarge { limit: max_body },
         DecodeError::Corrupt => ReceiveError::Corrupt,
+        DecodeError::Full => ReceiveError::Overloaded,
     };
     let mut body = std::pin::pin!(body);
-    let mut decoder = Decoder::new(coding, max_body).map_err(failed)?;
+    let mut decoder = Decoder::holding(coding, max_body, held).map_err(failed)?;
     let mut coded = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(Into::into)?.into_data() else {

@@ -147,13 +147,17 @@ fn transport(error: &TransportError) -> Told {
             "request_timeout",
             "The request's head did not arrive in time. Send it whole, and try again.",
         ),
-        TransportError::Overloaded => server(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            "The gateway is full. Try again shortly.",
-            Retry::After(Duration::from_secs(1)),
-        ),
+        TransportError::Overloaded => overloaded(),
     }
+}
+
+fn overloaded() -> Told {
+    server(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "The gateway is full. Try again shortly.",
+        Retry::After(Duration::from_secs(1)),
+    )
 }
 
 fn authenticate(error: &AuthenticateError) -> Told {
@@ -263,6 +267,7 @@ fn receive(error: &ReceiveError) -> Told {
             "invalid_encoding",
             "JSON is UTF-8 (RFC 8259 8.1). Send the body as UTF-8, without another `charset`.",
         ),
+        ReceiveError::Overloaded => overloaded(),
         ReceiveError::Gone => plain(StatusCode::BAD_REQUEST, "invalid_request", "The body ended early."),
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
+use super::memory::Gate;
 use super::receive::Bounds;
+use super::reveal::Reveal;
 use crate::routing::RouteTable;
 use crate::routing::prices::PriceTable;
 use crate::tenant::directory::Directory;
@@ -29,6 +31,8 @@ pub struct Running {
     pub prices: Arc<PriceTable>,
     /// How large bodies may be.
     pub bounds: Bounds,
+    /// What bounds the bytes that are held for all calls together; `None`: nothing.
+    pub memory: Option<Gate>,
     /// How strictly bodies are read.
     pub rules: Rules,
     /// Unix seconds from which it is in force: `created` in the model list.
@@ -37,6 +41,8 @@ pub struct Running {
     pub log_calls: bool,
     /// The header whose value goes into records as their tag.
     pub tag: Option<HeaderName>,
+    /// What answers tell of how they came about.
+    pub reveal: Reveal,
 }
 
 impl Running {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use metrics::Histogram;
 
+use super::memory::Memory;
 use super::meter::read_on::ReadOn;
+use super::model_list::Listings;
 use super::resolved::{Resolved, RouteMeters, UpstreamMeters};
 use super::settle::SettleQueue;
 use crate::net::clock::Clock;
@@ -39,6 +41,10 @@ pub struct Services {
     pub overhead: Histogram,
     /// Answers that are read on although their clients left.
     pub read_on: ReadOn,
+    /// Bytes that are held for calls.
+    pub memory: Arc<Memory>,
+    /// The models that upstreams say they have.
+    pub listings: Listings,
 }
 
 impl Services {
@@ -63,6 +69,8 @@ impl Services {
             upstreams: Resolved::default(),
             overhead,
             read_on: ReadOn::default(),
+            memory: Arc::default(),
+            listings: Listings::default(),
         }
     }
 
@@ -82,7 +90,7 @@ impl Services {
         self.records.iter().for_each(LineWriter::reopen);
     }
 
-    /// Counts a call that was refused before it had a tenant.
+    /// Counts a call that was refused before it had a tenant, or later for want of memory.
     pub fn rejected(&self, reason: &'static str) {
         self.metrics.counter(&series::REJECTED, &[reason]).increment(1);
     }

@@ -153,6 +153,9 @@ pub async fn settle(services: Arc<Services>, mut facts: Box<Facts>, ending: Endi
     let outcome = outcome(ending);
     settle_limits(&services, &mut facts, &verdict, now);
     let cost = cost(&facts, &verdict.billed(&facts));
+    if let (Some(told), Some(usd)) = (&facts.told_cost, cost.usd()) {
+        let _ = told.set(usd);
+    }
     count(&services, &facts, &verdict, &cost, outcome, now);
     if ending == Ending::Whole && verdict.source == Some(Source::Reported) {
         learn(&facts, &verdict.usage, now);

@@ -165,6 +165,11 @@ impl<B> CallBody<B> {
     pub(super) fn new(inner: B, call: CallGuard, counts: Arc<Counts>) -> Self {
         CallBody { inner: Some(inner), call, counts, failure: None }
     }
+
+    /// No body.
+    pub(super) fn empty(call: CallGuard, counts: Arc<Counts>) -> Self {
+        CallBody { inner: None, call, counts, failure: None }
+    }
 }
 
 impl<B> Body for CallBody<B>

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 
 use super::body::{BoxError, CallBody, RequestBody, count_of_panics};
+use super::cors::{self, Page};
 use super::drain::{Drain, Stage};
 use super::guard;
 use super::pulse::{CallGuard, Pulse};
@@ -37,7 +38,9 @@ impl<H: Handler> Edge<H> {
     #[must_use]
     pub fn new(handler: H, settings: Arc<Settings>, drain: Drain, counts: Arc<Counts>) -> Self {
         let for_refusals = handler.clone();
-        let render: Render = Arc::new(move |refusal| render(&for_refusals, refusal));
+        // Nobody knows whose request it is.
+        let page = settings.cors.as_ref().map(|cors| cors.page(None));
+        let render: Render = Arc::new(move |refusal| render(&for_refusals, refusal, page.as_ref()));
         Edge { handler, settings, drain, counts, render }
     }
 }
@@ -77,8 +80,15 @@ async fn answer<H: Handler>(
     if version == Version::HTTP_10 {
         pulse.set_ends_with_connection();
     }
-    let mut response = match inspect(&parts, &edge.settings) {
-        Ok(()) => {
+    let page = edge.settings.cors.as_ref().map(|cors| cors.page(Some(&parts.headers)));
+    let mut response = match (inspect(&parts, &edge.settings), &page) {
+        (Ok(()), Some(page)) if cors::is_preflight(&parts) => {
+            drop(body);
+            let mut response = preflight(page, &parts, call, Arc::clone(&edge.counts));
+            closing(&mut response, &pulse, &edge, version);
+            return response;
+        }
+        (Ok(()), _) => {
             let handler = edge.handler.clone();
             let request = Request::from_parts(parts, body);
             let work = CatchPanic { work: async move { handler.handle(request, peer).await } };
@@ -87,7 +97,7 @@ async fn answer<H: Handler>(
                 edge.handler.refuse(ServerRefusal::InternalError)
             })
         }
-        Err(refusal) => {
+        (Err(refusal), _) => {
             Counts::add(&edge.counts.refused);
             drop(body);
             // What follows may be a body that the client framed in a way we do not read: it must not be taken for a request.
@@ -95,11 +105,33 @@ async fn answer<H: Handler>(
             edge.handler.refuse(refusal)
         }
     };
+    if let Some(page) = page {
+        page.mark(response.headers_mut());
+    }
+    closing(&mut response, &pulse, &edge, version);
+    response.map(|body| CallBody::new(body, call, Arc::clone(&edge.counts)))
+}
+
+/// The answer to a browser that asks what a page may send. No handler sees it: it needs no key, and is neither limited nor
+/// recorded.
+fn preflight<B>(
+    page: &Page,
+    parts: &http::request::Parts,
+    call: CallGuard,
+    counts: Arc<Counts>,
+) -> Response<CallBody<B>> {
+    let mut response = Response::new(CallBody::empty(call, counts));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = page.preflight(&parts.headers);
+    response
+}
+
+/// Tells the client where the connection cannot go on.
+fn closing<B, H>(response: &mut Response<B>, pulse: &Pulse, edge: &Edge<H>, version: Version) {
     let last = pulse.body_open() || edge.drain.stage() >= Stage::Leaving;
     if last && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| CallBody::new(body, call, Arc::clone(&edge.counts)))
 }
 
 fn inspect(parts: &http::request::Parts, settings: &Settings) -> Result<(), ServerRefusal> {
@@ -111,8 +143,11 @@ fn inspect(parts: &http::request::Parts, settings: &Settings) -> Result<(), Serv
 }
 
 /// A refusal as the bytes of an HTTP/1.1 answer after which the connection closes, for where hyper does not write.
-pub(super) fn render<H: Handler>(handler: &H, refusal: ServerRefusal) -> bytes::Bytes {
-    let (parts, body) = handler.refuse(refusal).into_parts();
+pub(super) fn render<H: Handler>(handler: &H, refusal: ServerRefusal, page: Option<&Page>) -> bytes::Bytes {
+    let (mut parts, body) = handler.refuse(refusal).into_parts();
+    if let Some(page) = page {
+        page.mark(&mut parts.headers);
+    }
     let body = ready_bytes(body);
     let mut answer = Vec::with_capacity(512 + body.len());
     let reason = parts.status.canonical_reason().unwrap_or("Error");

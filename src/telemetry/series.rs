@@ -85,7 +85,7 @@ pub const REQUESTS: Definition = counter(
 pub const REJECTED: Definition = counter(
     "tollgate_rejected_total",
     &[Words("reason", 24)],
-    "Calls refused before they had a tenant: no key, bad framing, overload",
+    "Calls refused before they had a tenant (no key, bad framing, overload), or later for want of memory",
 );
 /// Settled tokens.
 pub const TOKENS_TOTAL: Definition =

@@ -2,7 +2,7 @@
 //!
 //! Must not know bodies or connections. The rules are 4-wire-contract.md 8; hop-by-hop headers are RFC 9110 7.6.1.
 
-use http::header::CONNECTION;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -14,25 +14,28 @@ pub const MAX_IDEMPOTENCY_KEY: usize = 128;
 /// Longer names imitate no policy header.
 const LONGEST_POLICY_NAME: usize = 64;
 
-/// Copies to `to` the headers of a client that may pass.
-pub(super) fn copy_request(provider: Provider, from: &HeaderMap, to: &mut HeaderMap) {
-    for (name, value) in from {
-        if may_pass(provider, name, value) {
-            to.append(name.clone(), value.clone());
-        }
+/// Takes out of a client's headers what may not pass, but for the few that [`is_replaced`].
+pub(super) fn clean_request(provider: Provider, headers: &mut HeaderMap) {
+    drop_named(headers);
+    let unwanted: SmallVec<[HeaderName; 16]> = headers
+        .iter()
+        .filter(|(name, value)| !is_replaced(name) && !may_pass(provider, name, value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in &unwanted {
+        headers.remove(name);
     }
-    drop_named(from, to);
+}
+
+/// Headers that every call to an upstream gets anew, or loses, whatever the client's were.
+fn is_replaced(name: &HeaderName) -> bool {
+    [HOST, CONTENT_LENGTH, ACCEPT_ENCODING, AUTHORIZATION].contains(name)
 }
 
 /// Takes out of an upstream's answer what is meant for us alone: hop-by-hop headers, cookies, and whatever describes
 /// the operator's account or imitates our own headers.
 pub fn clean_response(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let connection: SmallVec<[HeaderValue; 2]> = headers.get_all(CONNECTION).iter().cloned().collect();
-        for value in &connection {
-            drop_listed(value, headers);
-        }
-    }
+    drop_named(headers);
     let unwanted: SmallVec<[HeaderName; 16]> =
         headers.keys().filter(|name| stays_here(name.as_str())).cloned().collect();
     for name in &unwanted {
@@ -110,10 +113,14 @@ fn stays_here(name: &str) -> bool {
     }
 }
 
-/// Drops what the `Connection` headers of `from` list (RFC 9110 7.6.1).
-fn drop_named(from: &HeaderMap, to: &mut HeaderMap) {
-    for value in from.get_all(CONNECTION) {
-        drop_listed(value, to);
+/// Drops what the `Connection` headers list (RFC 9110 7.6.1).
+fn drop_named(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let connection: SmallVec<[HeaderValue; 2]> = headers.get_all(CONNECTION).iter().cloned().collect();
+    for value in &connection {
+        drop_listed(value, headers);
     }
 }
 

@@ -17,7 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::Instant;
 
 use super::Upstream;
-use super::headers::{copy_request, is_hop_by_hop};
+use super::headers::{clean_request, is_hop_by_hop};
 use crate::net::clock::{Clock, Moment};
 use crate::wire::endpoint::by_path::ByPath;
 use crate::wire::endpoint::{Class, Endpoint};
@@ -113,10 +113,6 @@ impl Sent {
 
 /// A request's body: all of it, or as it arrives. Only the first can be sent again.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every call has the large one, and a box would cost each an allocation"
-)]
 pub enum OutBody {
     /// All of it.
     Whole(WholeBody),
@@ -275,10 +271,18 @@ fn target(endpoint: Endpoint) -> &'static str {
     }
 }
 
+/// Whether the headers state this length already, once and as plain digits.
+fn states_length(headers: &HeaderMap, length: u64) -> bool {
+    let mut stated = headers.get_all(CONTENT_LENGTH).iter();
+    let value = stated.next().and_then(|value| value.to_str().ok());
+    let plain = value.filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    stated.next().is_none() && plain.and_then(|value| value.parse().ok()) == Some(length)
+}
+
 /// Shapes a call: method and path of the endpoint under the upstream's base URI, the client's headers that may pass,
 /// the operator's headers, which win over those, and at last what must be true: host, length, encoding, credential.
 #[must_use]
-pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: &HeaderMap, body: OutBody) -> Outgoing {
+pub fn shape(upstream: &Arc<Upstream>, endpoint: Endpoint, client: HeaderMap, body: OutBody) -> Outgoing {
     let method = if endpoint.class() == Class::ModelList { Method::GET } else { Method::POST };
     let target = upstream.base.prepared.targets[endpoint as usize].clone();
     shape_to(upstream, method, target, client, body)
@@ -291,20 +295,21 @@ pub fn shape_by_path(
     upstream: &Arc<Upstream>,
     method: &Method,
     path: &ByPath,
-    client: &HeaderMap,
+    client: HeaderMap,
     body: OutBody,
 ) -> Option<Outgoing> {
     let target = format!("{}/{}", upstream.base.path, path.target).parse().ok()?;
+    let coding = client.get(CONTENT_ENCODING).cloned();
     let mut outgoing = shape_to(upstream, method.clone(), target, client, body);
-    if let Some(coding) = client.get(CONTENT_ENCODING) {
-        outgoing.request.headers_mut().insert(CONTENT_ENCODING, coding.clone());
+    if let Some(coding) = coding {
+        outgoing.request.headers_mut().insert(CONTENT_ENCODING, coding);
     }
     Some(outgoing)
 }
 
-fn shape_to(upstream: &Arc<Upstream>, method: Method, target: Uri, client: &HeaderMap, body: OutBody) -> Outgoing {
-    let mut headers = HeaderMap::with_capacity(client.len() + upstream.headers.len() + 4);
-    copy_request(upstream.provider, client, &mut headers);
+fn shape_to(upstream: &Arc<Upstream>, method: Method, target: Uri, client: HeaderMap, body: OutBody) -> Outgoing {
+    let mut headers = client;
+    clean_request(upstream.provider, &mut headers);
     for (name, value) in upstream.headers.iter().filter(|(name, _)| !is_hop_by_hop(name.as_str())) {
         headers.insert(name.clone(), value.clone());
     }
@@ -312,12 +317,15 @@ fn shape_to(upstream: &Arc<Upstream>, method: Method, target: Uri, client: &Head
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let has_body = matches!(method, Method::POST | Method::PUT | Method::PATCH);
     // Without a length hyper sends it in chunks.
-    if let Some(length) = body.left().filter(|&length| has_body || length > 0) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    match body.left().filter(|&length| has_body || length > 0) {
+        Some(length) if states_length(&headers, length) => {}
+        Some(length) => drop(headers.insert(CONTENT_LENGTH, HeaderValue::from(length))),
+        None => drop(headers.remove(CONTENT_LENGTH)),
     }
-    if let Some(credential) = &upstream.authorization {
-        headers.insert(AUTHORIZATION, credential.clone());
-    }
+    match &upstream.authorization {
+        Some(credential) => headers.insert(AUTHORIZATION, credential.clone()),
+        None => headers.remove(AUTHORIZATION),
+    };
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = target;

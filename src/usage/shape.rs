@@ -344,6 +344,7 @@ fn media_event(key: &[u8]) -> Act {
     }
 }
 
+/// In the official SDK's spelling, and in the short one.
 fn svg_usage(key: &[u8]) -> Act {
     match key {
         b"input" => Act::Count(Field::Input),

@@ -29,6 +29,11 @@ if [ "$target" = scanner ]; then
         { printf "\\00$dialect\\00$number"; cat "$sample"; } >"corpus/$target/$(basename "$sample")"
     done
 fi
+if [ "$target" = form ]; then
+    disposition='Content-Disposition: form-data; name='
+    printf '\007--b0\r\n%s"model"\r\n\r\nwhisper-1\r\n--b0\r\n%s"file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\nRIFF\r\n--b0--\r\n' \
+        "$disposition" "$disposition" >"corpus/form/whole"
+fi
 out=${CARGO_TARGET_DIR:-target}/$host/release/$target
 dictionary=
 [ -f "targets/$target.dict" ] && dictionary="-dict=targets/$target.dict"

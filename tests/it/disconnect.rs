@@ -239,6 +239,7 @@ async fn a_client_that_leaves_while_it_sends_never_reaches_an_upstream_and_pays_
         let record = gateway.records(1).await.remove(0);
         assert_eq!(record["outcome"], "client_gone", "{how:?}: {record}");
         assert_eq!(record["attempts"], 0, "{how:?}: {record}");
+        assert!(record["status"].is_null() && record["bytes_out"] == 0, "{how:?}: nobody was sent anything: {record}");
         assert!(record["input_tokens"].is_null() && record["output_tokens"].is_null(), "{how:?}: {record}");
         assert_eq!([Kind::Requests, Kind::Tokens].map(|kind| gateway.level("acme", kind)), [0, 0], "{how:?}");
         for gauge in ["tollgate_in_flight", "tollgate_reservations"] {

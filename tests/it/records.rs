@@ -2,34 +2,19 @@
 //!
 //! Runs the real program, as signals, standard output and full disks are a process's own.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::support::gateway::{digest, sum};
-use crate::support::{Answer, KEY, MockUpstream, RawClient, Script, TestGateway, fixture, standard, within};
+use crate::support::{Answer, KEY, MockUpstream, Program, RawClient, Script, TestGateway, fixture, standard, within};
 
-/// The program, with the simulator behind it.
-struct Program {
-    /// `None` once it was told to end.
-    child: Option<Child>,
-    folder: TempDir,
-    address: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Program {
-    /// Starts it with these sinks; `{}` stands for the folder of the test.
-    fn start(sinks: &str, stdout: Stdio) -> Program {
-        let folder = tempfile::tempdir().unwrap();
-        let sinks = sinks.replace("{}", &folder.path().display().to_string());
-        let key = digest(KEY);
-        let text = format!(
-            r#"
+/// The program, with the simulator behind it and these sinks; `{folder}` stands for the folder of the test.
+fn start(sinks: &str, stdout: Stdio) -> Program {
+    let key = digest(KEY);
+    let text = format!(
+        r#"
 [server]
 listen = "127.0.0.1:0"
 drain_delay = "0s"
@@ -48,71 +33,15 @@ to = ["sim"]
 [records]
 to = {sinks}
 "#
-        );
-        let config = folder.path().join("config.toml");
-        std::fs::write(&config, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tollgate"))
-            .arg("--config")
-            .arg(&config)
-            .stdout(stdout)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("serving at http://") {
-            line.clear();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended");
-        }
-        // Its other lines are read, so that they block nobody.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let after = |mark: &str| -> SocketAddr {
-            let rest = &line[line.find(mark).unwrap() + mark.len()..];
-            rest.split('/').next().unwrap().parse().unwrap()
-        };
-        let (address, admin) = (after("serving at http://"), after("operators at http://"));
-        Program { child: Some(child), folder, address, admin }
-    }
-
-    fn signal(&self, signal: &str) {
-        let child = self.child.as_ref().unwrap();
-        let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    /// This many calls, one after the other.
-    async fn calls(&self, number: usize) {
-        let mut client = RawClient::connect(self.address).await;
-        for _ in 0..number {
-            assert_eq!(call(&mut client).await.status(), 200);
-        }
-    }
-
-    async fn metrics(&self) -> std::collections::BTreeMap<String, f64> {
-        let mut client = RawClient::connect(self.admin).await;
-        client.write(format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", self.admin).as_bytes()).await;
-        let text = String::from_utf8(client.answer().await.body).unwrap();
-        let samples = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.rsplit_once(' '));
-        samples.map(|(series, value)| (series.to_owned(), value.parse().unwrap())).collect()
-    }
-
-    /// Ends it in peace.
-    async fn end(mut self) -> TempDir {
-        self.signal("-TERM");
-        let mut child = self.child.take().unwrap();
-        let ended = within("the program to end", tokio::task::spawn_blocking(move || child.wait())).await;
-        assert_eq!(ended.unwrap().unwrap().code(), Some(0));
-        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
-    }
+    );
+    Program::serve(&text, stdout)
 }
 
-impl Drop for Program {
-    /// A test that failed leaves no program behind.
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+/// This many calls, one after the other.
+async fn calls(program: &Program, number: usize) {
+    let mut client = RawClient::connect(program.address).await;
+    for _ in 0..number {
+        assert_eq!(call(&mut client).await.status(), 200);
     }
 }
 
@@ -130,9 +59,9 @@ fn records(path: &Path) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipe_that_nobody_reads_holds_up_no_call_and_no_other_sink() {
-    let program = Program::start("[\"stdout\", { file = \"{}/usage.jsonl\" }]", Stdio::piped());
+    let program = start("[\"stdout\", { file = \"{folder}/usage.jsonl\" }]", Stdio::piped());
     // A pipe takes 64 KiB, and a record has some 500 bytes.
-    program.calls(400).await;
+    calls(&program, 400).await;
     let path = program.folder.path().join("usage.jsonl");
     within("every record in the file", async {
         while std::fs::read(&path).unwrap().iter().filter(|byte| **byte == b'\n').count() < 400 {
@@ -148,10 +77,10 @@ async fn a_pipe_that_nobody_reads_holds_up_no_call_and_no_other_sink() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_records_of_its_own_alone_and_says_so() {
-    let mut program = Program::start("[{ file = \"/dev/full\" }, \"stdout\"]", Stdio::piped());
+    let mut program = start("[{ file = \"/dev/full\" }, \"stdout\"]", Stdio::piped());
     let mut out = program.child.as_mut().unwrap().stdout.take().unwrap();
     let reader = std::thread::spawn(move || std::io::read_to_string(&mut out).unwrap());
-    program.calls(50).await;
+    calls(&program, 50).await;
     within("fifty lost records", async {
         while sum(&program.metrics().await, "tollgate_records_dropped_total", &[("sink", "file")]) != 50.0 {
             tokio::task::yield_now().await;
@@ -166,19 +95,19 @@ async fn a_full_disk_loses_records_of_its_own_alone_and_says_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_renamed_under_it_and_no_line_is_lost_or_torn() {
-    let program = Program::start("{ file = \"{}/usage.jsonl\" }", Stdio::null());
+    let program = start("{ file = \"{folder}/usage.jsonl\" }", Stdio::null());
     let path = program.folder.path().join("usage.jsonl");
     let mut moved: Vec<PathBuf> = Vec::new();
     const TURNS: usize = 5;
     const CALLS: usize = 60;
     for turn in 0..TURNS {
-        tokio::join!(program.calls(CALLS), async {
-            program.calls(CALLS / 2).await;
+        tokio::join!(calls(&program, CALLS), async {
+            calls(&program, CALLS / 2).await;
             let to = path.with_extension(format!("{turn}.jsonl"));
             std::fs::rename(&path, &to).unwrap();
             moved.push(to);
             program.signal("-HUP");
-            program.calls(CALLS / 2).await;
+            calls(&program, CALLS / 2).await;
             within("the new file", async {
                 while !path.exists() {
                     tokio::task::yield_now().await;
@@ -187,7 +116,7 @@ async fn a_file_is_renamed_under_it_and_no_line_is_lost_or_torn() {
             .await;
         });
     }
-    program.calls(1).await;
+    calls(&program, 1).await;
     let folder = program.end().await;
     let last = records(&folder.path().join("usage.jsonl"));
     assert!(!last.is_empty());
@@ -198,8 +127,8 @@ async fn a_file_is_renamed_under_it_and_no_line_is_lost_or_torn() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_program_wrote_is_what_it_reports() {
-    let program = Program::start("{ file = \"{}/usage.jsonl\" }", Stdio::null());
-    program.calls(7).await;
+    let program = start("{ file = \"{folder}/usage.jsonl\" }", Stdio::null());
+    calls(&program, 7).await;
     let folder = program.end().await;
     let path = folder.path().join("usage.jsonl");
     let run = |argument: &str, stdin: Stdio| {

@@ -10,12 +10,14 @@ pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod message;
+pub(crate) mod program;
 pub(crate) mod upstream;
 
 pub(crate) use client::{Answer, Ended, RawClient};
 pub(crate) use gateway::{KEY, TestGateway, UPSTREAM_KEY, standard};
 pub(crate) use http2::{Http2Client, OpenBody};
 pub(crate) use message::Head;
+pub(crate) use program::Program;
 pub(crate) use upstream::{Closed, Gate, How, MockUpstream, Received, Script, Then};
 
 /// How long anything may take before the test is given up: far above what it takes on a busy machine.

@@ -3,7 +3,9 @@
 //! A key that is added here is checked, defaulted and in the schema; [`super::super::raw`] and [`super::super::resolve`] give it
 //! a meaning. A key of a later version is named with `later`, so that it is refused in its own words.
 
-use super::Kind::{Address, Factor, HeaderName, Map, Path, Price, Template, Text, TextOr, Url, Variable, Word};
+use super::Kind::{
+    Address, Factor, HeaderName, Map, Origin, Path, Price, Set, SizeOrNone, Template, Text, TextOr, Url, Variable, Word,
+};
 use super::Kind::{
     Day, Digest, Duration, Flag, Headers, List, Named, Number, OneOf, Pattern, Rate, Size, Table, Tables,
 };
@@ -78,6 +80,12 @@ static SERVER: &[Key] = &[
         "The tenant of calls with no key or an unknown one. Loopback addresses only, unless anonymous_anywhere is true.",
     ),
     default("anonymous_anywhere", Flag, "false", "Allows `anonymous` on an address that other machines can reach."),
+    optional(
+        "allow_origins",
+        Set(&Origin),
+        "[\"https://app.example\"]",
+        "Web pages that may call from a browser, by their origin; [\"*\"] lets all. None, unless said.",
+    ),
     default("max_body", Size, "\"64MiB\"", "The largest JSON body, on the wire and decoded."),
     default(
         "max_upload",
@@ -92,6 +100,12 @@ static SERVER: &[Key] = &[
         "How much of a form may come before its `model` part; so much is held in memory.",
     ),
     default("max_connections", Number { least: 1 }, "10000", "The most client connections open at once."),
+    default(
+        "max_memory",
+        SizeOrNone,
+        "\"0\"",
+        "Bytes of request bodies that are held for all calls together before new ones get 503; 0: no gate.",
+    ),
     default(
         "drain_delay",
         Duration(Zero::Allowed),
@@ -116,12 +130,20 @@ static SERVER: &[Key] = &[
         "\"refuse\"",
         "Paths that this version does not know: refuse them, or the name of an upstream that gets them as they came.",
     ),
+    default(
+        "server_timing",
+        Flag,
+        "false",
+        "Tells on answers how long the gateway and its upstream took, as the header Server-Timing.",
+    ),
+    default(
+        "reveal_upstream",
+        Flag,
+        "false",
+        "Tells on answers who answered, after how many attempts and at what cost: x-tollgate-upstream, -attempts, -cost.",
+    ),
     table("timeouts", SERVER_TIMEOUTS, "How long a client may be silent."),
     later("tls"),
-    later("allow_origins"),
-    later("max_memory"),
-    later("server_timing"),
-    later("reveal_upstream"),
     later("sse_comments"),
 ];
 

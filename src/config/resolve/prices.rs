@@ -9,6 +9,7 @@ use super::super::raw;
 use super::Resolver;
 use crate::routing::RouteTable;
 use crate::routing::prices::PriceTable;
+use crate::usage::Tier;
 use crate::usage::price::Prices;
 
 pub(super) fn resolve(written: &raw::Named<raw::Prices>, resolver: &mut Resolver<'_, '_>) -> Arc<PriceTable> {
@@ -21,6 +22,11 @@ pub(super) fn resolve(written: &raw::Named<raw::Prices>, resolver: &mut Resolver
             let found = format!("{} has no price", shown(&format!("prices.{name_text}")));
             let complaint = Complaint::new(found, "at least one price, such as input = 0.25");
             resolver.faults.add(&name.span(), complaint.hint("what costs nothing has the price 0"));
+        }
+        for (tier, _) in prices.tiers.iter().filter(|(tier, _)| Tier::new(tier.as_bytes()).is_none()) {
+            let found = format!("{} is no service tier that an answer could name", shown(tier));
+            let expected = "a word of at most 15 letters, digits, `_` and `-`, such as flex";
+            resolver.faults.add(&name.span(), Complaint::new(found, expected));
         }
         entries.push((name_text, prices));
     }

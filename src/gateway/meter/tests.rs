@@ -394,6 +394,31 @@ async fn what_cannot_be_read_passes_untouched_and_is_counted() {
     }
 }
 
+#[tokio::test]
+async fn sound_and_plain_text_pass_untouched_and_are_not_amiss() {
+    let text = "1\n00:00:00,000 --> 00:00:02,000\nHello there.\n";
+    for (endpoint, content_type, output, why) in [
+        (Endpoint::Speech, "audio/mpeg", None, "by_table"),
+        (Endpoint::Speech, "application/octet-stream", None, "by_table"),
+        (Endpoint::Transcriptions, "text/plain; charset=utf-8", Some(11), "not_reported"),
+        (Endpoint::Transcriptions, "text/vtt", Some(11), "not_reported"),
+        (Endpoint::Translations, "application/x-subrip", Some(0), "by_table"),
+    ] {
+        let rig = Rig::new();
+        let (body, usage_chunk) = (Scripted::text(&[&text[..9], &text[9..]]), UsageChunk::TakeOut);
+        let mut response =
+            metered(&rig, Answer { content_type, headers: Vec::new(), body, usage_chunk, endpoint }).await;
+        assert_eq!(drained(response.body_mut()), (text.to_owned(), Ok(())), "{content_type}");
+        drop(response);
+        let series = format!("tollgate_usage_estimated_total{{endpoint=\"{}\",reason=\"{why}\"}}", endpoint.path());
+        assert_eq!(rig.metric(&series), 1.0, "{content_type}");
+        assert!(!rig.services.metrics.render().contains("tollgate_unmetered_responses_total{"), "{content_type}");
+        let record = only_record(&rig);
+        let expected = output.unwrap_or(record["input_tokens"].as_u64().unwrap());
+        assert_eq!((&record["output_tokens"], &record["outcome"]), (&expected.into(), &"ok".into()), "{content_type}");
+    }
+}
+
 #[test]
 fn a_body_on_its_way_is_small() {
     // A frame, the call, what is held, who reads along.

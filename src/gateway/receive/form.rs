@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use super::Bounds;
 use super::pieces::Pieces;
 use crate::gateway::error::{GatewayError, ReceiveError};
+use crate::gateway::memory::{self, Held};
 use crate::upstream::outgoing::{Broken, OutBody, Sent};
 use crate::wire::form::{Boundary, FormHead, Reader, model_too_late, model_twice};
 use crate::wire::peek::{BodyFault, Rules};
@@ -119,12 +120,13 @@ impl Form {
     /// Reads a form until it can be routed: to its first file behind the model, to its end, or some way behind the model.
     ///
     /// # Errors
-    /// 400 for a form that is not understood, or that names no model within `bounds.spool`; 408, 413 as [`ReceiveError`] says.
+    /// 400 for a form that is not understood, or that names no model within `bounds.spool`; 408, 413, 503 as [`ReceiveError`] says.
     pub(super) async fn begin(
         boundary: Boundary,
         body: UnsyncBoxBody<Bytes, ReceiveError>,
         promised: Option<u64>,
         bounds: Bounds,
+        mut held: Option<Held>,
         rules: Rules,
         named: ModelNamed,
     ) -> Result<Form, GatewayError> {
@@ -144,11 +146,12 @@ impl Form {
             let frame = rest.check(frame)?;
             whole = rest.is_whole(frame.as_ref())?;
             if let Some(data) = frame {
+                memory::grow(&mut held, data.len())?;
                 pieces.push(data, None, bounds.spool.saturating_add(READ_ON as usize));
             }
         }
         let head = rest.reader.head().clone();
-        Ok(Form { head, boundary, start: pieces.into_bytes(), rest: (!whole).then_some(rest) })
+        Ok(Form { head, boundary, start: memory::with(held, pieces.into_bytes()), rest: (!whole).then_some(rest) })
     }
 
     /// How many bytes have come.

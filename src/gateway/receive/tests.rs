@@ -46,10 +46,10 @@ async fn a_body_in_any_number_of_frames_is_collected_whole_and_never_beyond_the_
             }
             let data: Vec<u8> = (0..size).map(|i| i as u8).collect();
             for promised in [None, Some(size)] {
-                assert_eq!(collect(frames::<Infallible>(&data, step), promised, 1 << 20).await.unwrap(), data);
+                assert_eq!(collect(frames::<Infallible>(&data, step), promised, 1 << 20, None).await.unwrap(), data);
             }
             if size > 1 {
-                let refused = collect(frames::<Infallible>(&data, step), None, size - 1).await;
+                let refused = collect(frames::<Infallible>(&data, step), None, size - 1, None).await;
                 assert_eq!(refused, Err(ReceiveError::TooLarge { limit: size - 1 }));
             }
         }
@@ -60,11 +60,11 @@ async fn a_body_in_any_number_of_frames_is_collected_whole_and_never_beyond_the_
 async fn a_coded_body_is_bounded_on_the_wire_and_decoded() {
     let text = vec![b' '; 5_000];
     let coded = zstd::encode_all(&text[..], 3).unwrap();
-    let read = |most| decoded(frames::<Infallible>(&coded, 7), Coding::Zstd, most);
+    let read = |most| decoded(frames::<Infallible>(&coded, 7), Coding::Zstd, most, None);
     assert_eq!(read(5_000).await.unwrap(), text);
     assert_eq!(read(4_999).await, Err(ReceiveError::TooLarge { limit: 4_999 }));
     assert_eq!(read(coded.len() - 1).await, Err(ReceiveError::TooLarge { limit: coded.len() - 1 }));
-    let cut = decoded(frames::<Infallible>(&coded[..coded.len() - 1], 7), Coding::Zstd, 5_000).await;
+    let cut = decoded(frames::<Infallible>(&coded[..coded.len() - 1], 7), Coding::Zstd, 5_000, None).await;
     assert_eq!(cut, Err(ReceiveError::Corrupt));
 }
 
@@ -86,7 +86,8 @@ async fn begin(text: &str, step: usize, promised: Option<usize>) -> Result<Form,
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     let kind = Kind::Form(Boundary::new(b"b").unwrap());
-    match receive(kind, &headers, frames::<Infallible>(text.as_bytes(), step), BOUNDS, Rules::default(), None).await? {
+    let body = frames::<Infallible>(text.as_bytes(), step);
+    match receive(kind, &headers, body, BOUNDS, None, Rules::default(), None).await? {
         Payload::Form(form) => Ok(*form),
         Payload::Json(_) => panic!("a form is no JSON"),
     }
@@ -211,7 +212,7 @@ async fn a_client_that_fails_on_its_way_is_why_the_upload_broke() {
         body.0.truncate(50);
         body.0.push_back(Err(error.clone()));
         let kind = Kind::Form(Boundary::new(b"b").unwrap());
-        let payload = receive(kind, &HeaderMap::new(), body, BOUNDS, Rules::default(), None).await.unwrap();
+        let payload = receive(kind, &HeaderMap::new(), body, BOUNDS, None, Rules::default(), None).await.unwrap();
         let Payload::Form(form) = payload else { panic!("a form") };
         let (body, _, upload, sent) = sent(*form, None).await;
         assert_eq!((body, sent.has_body()), (Err(Broken), false));

@@ -70,6 +70,7 @@ fn case(error: &GatewayError) -> &'static str {
             ReceiveError::Encoding(EncodingFault::Form) => "a compressed form",
             ReceiveError::Corrupt => "not what its content coding says",
             ReceiveError::Charset => "JSON in another character set",
+            ReceiveError::Overloaded => "no room to hold the body",
             ReceiveError::Gone => "the client left while it sent its body",
         },
         GatewayError::Body(fault) => match fault.code {
@@ -138,6 +139,7 @@ fn every_error() -> Vec<GatewayError> {
         ReceiveError::TimedOut.into(),
         ReceiveError::Malformed("check the chunk sizes and line ends".to_owned()).into(),
         ReceiveError::UploadTooLarge { limit: 268_435_456 }.into(),
+        ReceiveError::Overloaded.into(),
         ReceiveError::Type(Takes::Json).into(),
         ReceiveError::Type(Takes::Form).into(),
         ReceiveError::Type(Takes::JsonOrForm).into(),

@@ -72,9 +72,10 @@ proptest! {
         for name in ["authorization", "api-key", "api_key", "x-api-key", "cookie", "host", "te", "transfer-encoding"] {
             from.append(HeaderName::from_static(name), HeaderValue::from_static("secret"));
         }
-        let mut to = HeaderMap::new();
-        copy_request(Provider::Compatible, &from, &mut to);
-        for (name, value) in &to {
+        let mut to = from.clone();
+        clean_request(Provider::Compatible, &mut to);
+        // The others are replaced when the request is shaped.
+        for (name, value) in to.iter().filter(|(name, _)| !is_replaced(name)) {
             prop_assert!(value != "secret" && !is_ours(&name.as_str().replace('_', "-")), "{name}");
             prop_assert!(from.get_all(name).iter().any(|known| known == value));
         }

@@ -13,7 +13,7 @@ fn watched(upstream: &Upstream) -> (Outgoing, Sent) {
     let sent = Sent::not_yet(clock);
     let upstream = Arc::new(upstream.clone());
     let body = OutBody::from(bytes::Bytes::from_static(b"{}"));
-    let mut outgoing = shape(&upstream, Endpoint::ChatCompletions, &http::HeaderMap::new(), body);
+    let mut outgoing = shape(&upstream, Endpoint::ChatCompletions, http::HeaderMap::new(), body);
     outgoing.sent = Some(sent.clone());
     (outgoing, sent)
 }
@@ -110,7 +110,7 @@ async fn the_simulator_reads_forms_too() {
     let kind = http::HeaderValue::from_static("multipart/form-data; boundary=b");
     let headers = http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, kind)]);
     let body = OutBody::from(bytes::Bytes::from_static(form.as_bytes()));
-    let answer = start(&client(), shape(&simulated, Endpoint::Transcriptions, &headers, body)).await.unwrap();
+    let answer = start(&client(), shape(&simulated, Endpoint::Transcriptions, headers.clone(), body)).await.unwrap();
     assert_eq!(answer.status(), 200);
     let text = answer.into_body().collect().await.unwrap().to_bytes();
     assert!(String::from_utf8_lossy(&text).contains("simulated"));

@@ -14,7 +14,7 @@ async fn seen(upstream: Upstream, endpoint: Endpoint, headers: &[(&str, &str)], 
     for (name, value) in headers {
         map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
     }
-    client().call(shape(&Arc::new(upstream), endpoint, &map, body)).await.unwrap();
+    client().call(shape(&Arc::new(upstream), endpoint, map, body)).await.unwrap();
     let requests = server.requests();
     let text = String::from_utf8(requests[0].clone()).unwrap();
     text.replace(&server.address.to_string(), "HOST")
@@ -177,7 +177,7 @@ fn the_host_is_written_as_rfc_9110_wants_it() {
     ];
     for (base, host) in table {
         let upstream = Arc::new(upstream(base));
-        let outgoing = shape(&upstream, Endpoint::Models, &HeaderMap::new(), OutBody::empty());
+        let outgoing = shape(&upstream, Endpoint::Models, HeaderMap::new(), OutBody::empty());
         assert_eq!(outgoing.request.headers()["host"], host);
         assert_eq!(upstream.base.host_header(), host);
     }

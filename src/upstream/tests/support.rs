@@ -154,7 +154,7 @@ pub(super) async fn send(
     body: &'static [u8],
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     let body = OutBody::from(Bytes::from_static(body));
-    client.clone().call(shape(upstream, Endpoint::ChatCompletions, &HeaderMap::new(), body)).await
+    client.clone().call(shape(upstream, Endpoint::ChatCompletions, HeaderMap::new(), body)).await
 }
 
 /// A whole call: the answer's status and body.

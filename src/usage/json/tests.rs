@@ -188,6 +188,9 @@ fn the_usage_of_a_second_model_is_added_to_that_of_the_first() {
     let sum = Usage { input: 29, cached: 0, output: 4_200, reasoning: 30 };
     assert_eq!(told(format!(r#"{{"usage":{{"input_tokens":26,"output_tokens":4160}},{svg}}}"#)), Some(sum));
     assert_eq!(told(format!(r#"{{{svg},"usage":{{"input_tokens":26,"output_tokens":4160}}}}"#)), Some(sum));
+    let spelt_out =
+        r#""svg_usage":{"model":"m","input_tokens":3,"output_tokens":40,"reasoning_tokens":30,"total_tokens":43}"#;
+    assert_eq!(told(format!(r#"{{"usage":{{"input_tokens":26,"output_tokens":4160}},{spelt_out}}}"#)), Some(sum));
     assert_eq!(told(format!("{{{svg}}}")), Some(Usage { input: 3, cached: 0, output: 40, reasoning: 30 }));
     assert_eq!(told(r#"{"usage":{"input_tokens":6},"svg_usage":null}"#.to_owned()), Some(usage(6, 0)));
 }

@@ -87,7 +87,9 @@ fn walk(mut cursor: Cursor<'_>) -> Result<Option<&'static str>, BodyFault> {
                 cursor.bump();
                 nests.pop();
             }
-            Some(b'-' | b'0'..=b'9') => drop(cursor.number()?),
+            Some(b'-' | b'0'..=b'9') => {
+                cursor.number()?;
+            }
             _ => literal(&mut cursor)?,
         }
         loop {

@@ -2,10 +2,11 @@
 
 Run against `tollgate serve --config tests/clients/foreign/gateway.toml` with `tests/clients/foreign/start 18200` behind
 it. That server has habits of its own: no `usage: null` on chunks, floats where base64 was asked for, no sequence
-numbers, emoji cut in two.
+numbers, emoji cut in two, pictures without usage, and no variations.
 """
 
 import asyncio
+import base64
 import json
 import time
 import unittest
@@ -76,6 +77,47 @@ class Foreign(unittest.TestCase):
         for options in [{}, {"encoding_format": "float"}]:
             answer = client().embeddings.create(model="foreign", input="one", **options)
             self.assertEqual(answer.data[0].embedding, [0.5, -0.25, 0.125])
+
+    def test_pictures_are_made_and_edited(self):
+        two = client().images.generate(model="foreign", prompt="two bridges", n=2).data
+        self.assertTrue(base64.b64decode(two[0].b64_json, validate=True).startswith(b"\x89PNG"))
+        self.assertEqual((two[0].revised_prompt, two[1].url), ("Two bridges", "http://127.0.0.1/two.png"))
+        file = ("bridge.png", base64.b64decode(two[0].b64_json), "image/png")
+        for images in [file, [file, file]]:
+            edited = client().images.edit(model="foreign", image=images, prompt="a third bridge").data
+            self.assertEqual(edited[0].b64_json, two[0].b64_json)
+
+    def test_a_variation_that_it_does_not_have_is_not_found_in_its_own_words(self):
+        with self.assertRaises(openai.NotFoundError) as caught:
+            client().images.create_variation(model="foreign", image=("a.png", b"x", "image/png"))
+        self.assertNotIn("x-tollgate-error", caught.exception.response.headers)
+
+    def test_speech_is_the_sound_that_it_sent(self):
+        answer = client().audio.speech.create(model="foreign", voice="alloy", input="The toll is one coin.")
+        self.assertEqual(answer.response.headers["content-type"], "audio/mpeg")
+        self.assertEqual(answer.read(), base64.b64decode("//tAxAAAAAAAAAAAAAAAAAAAAAA="))
+        with self.assertRaises(openai.RateLimitError):
+            client().audio.speech.create(model="foreign", voice="alloy", input="be busy")
+
+    def test_a_recording_becomes_words_streamed_or_not(self):
+        said = "The toll is one coin, ñ € 漢字."
+        recording = ("toll.wav", bytes(range(256)) * 4096, "audio/wav")
+        answer = client().audio.transcriptions.create(model="foreign", file=recording)
+        self.assertEqual((answer.text, answer.usage.type, answer.usage.total_tokens), (said, "tokens", 37))
+        events = list(client().audio.transcriptions.create(model="foreign", file=recording, stream=True))
+        self.assertEqual("".join(e.delta for e in events if e.type == "transcript.text.delta"), said)
+        self.assertEqual((events[-1].text, events[-1].usage.input_tokens), (said, 23))
+        verbose = client().audio.transcriptions.create(
+            model="foreign-verbose", file=recording, response_format="verbose_json"
+        )
+        self.assertEqual((verbose.duration, verbose.segments[0].end), (2.5, 2.5))
+        translated = client().audio.translations.create(model="foreign", file=recording)
+        self.assertEqual(translated.text, "The toll is one coin.")
+
+    def test_moderations(self):
+        answer = client().moderations.create(model="foreign", input=["a quiet day", "another"])
+        self.assertFalse(any(result.flagged for result in answer.results))
+        self.assertGreater(len(answer.results[0].categories.to_dict()), 10)
 
     def test_its_errors_come_as_they_are(self):
         with self.assertRaises(openai.RateLimitError) as caught:

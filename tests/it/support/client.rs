@@ -114,6 +114,13 @@ impl RawClient {
         }
     }
 
+    /// Reads on in a body that comes in chunks until `needle` stands in it, however it was cut.
+    pub(crate) async fn data_until(&mut self, needle: &[u8]) {
+        while position(&Chunks::parse(&self.buffer).data, needle).is_none() {
+            assert!(self.more().await, "{} never came: {}", shown(needle), shown(&self.buffer));
+        }
+    }
+
     /// Everything until the connection ends, framing included.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tollgate::app::{App, Options};
+use tollgate::app::{App, ModelLists, Options};
 use tollgate::config;
 use tollgate::limits::Kind;
 
@@ -67,12 +67,17 @@ impl TestGateway {
     /// A gateway with this configuration; ports, the records' file and the drain's delay are the harness's own, the last
     /// unless the text gives one.
     pub(crate) fn start(text: &str) -> TestGateway {
+        TestGateway::asking(text, ModelLists::Unasked)
+    }
+
+    /// As [`TestGateway::start`]; upstreams may be asked for their models.
+    pub(crate) fn asking(text: &str, model_lists: ModelLists) -> TestGateway {
         let folder = tempfile::tempdir().unwrap();
         let text = with_own_places(text, folder.path());
         let env = BTreeMap::from([("UPSTREAM_KEY".to_owned(), UPSTREAM_KEY.to_owned())]);
         let config = config::parse("test.toml", &text, folder.path(), &env)
             .unwrap_or_else(|faults| panic!("{faults}\nin\n{text}"));
-        let app = App::start(config, Options { workers: 2 }).unwrap();
+        let app = App::start(config, Options { workers: 2, model_lists }).unwrap();
         TestGateway { app, folder }
     }
 
