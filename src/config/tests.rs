@@ -462,7 +462,8 @@ fn series_are_bounded_by_the_file_alone() {
 }
 
 /// Every leaf of the reference that this version has, as `table.key`, by hand: the other source that the schema must agree with.
-const BUILT: &str = "server.listen server.anonymous server.anonymous_anywhere server.allow_origins server.max_memory server.server_timing server.reveal_upstream server.max_body server.max_upload server.form_spool server.max_connections \
+const BUILT: &str = "server.unknown_paths tenants.*.stateful upstreams.*.shared_state routes.state routes.stateful \
+    server.listen server.anonymous server.anonymous_anywhere server.allow_origins server.max_memory server.server_timing server.reveal_upstream server.max_body server.max_upload server.form_spool server.max_connections \
     server.drain_delay server.drain_deadline server.lenient_keys server.timeouts.hello server.timeouts.head \
     server.timeouts.body_idle server.timeouts.write_stall server.timeouts.keep_alive admin.listen plans.*.requests \
     plans.*.tokens plans.*.concurrent plans.*.reserve_output plans.*.shadow tenants.*.plan tenants.*.keys.sha256 \

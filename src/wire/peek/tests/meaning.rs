@@ -146,6 +146,7 @@ fn what_is_asked_of_kept_state_is_recorded() {
     assert!(all.store == Some(true) && all.previous_response_id && all.conversation && all.background, "{all:?}");
     let none =
         with(r#""store":null,"previous_response_id":null,"conversation":null,"background":false"#).unwrap().state;
-    assert_eq!(none, State::default());
+    assert_eq!(none, State { store_span: none.store_span.clone(), ..State::default() });
+    assert!(none.store_span.is_some());
     assert_eq!(with(r#""store":false"#).unwrap().state.store, Some(false));
 }
