@@ -14,13 +14,17 @@
 //! authenticate(&headers)            → Caller{tenant, key}          400 401
 //! find(path)                        → Endpoint                     404 405 426    models: answered here, from what is known
 //! peek(&tenant)                     → ()                           429            the cheapest refusal: nothing read yet
-//! receive(endpoint, body)           → Inbound{payload, peek}         400 408 413 415 503
+//! receive(endpoint, body)           → Inbound{payload, peek}       400 408 413 415 503
 //! route(&tenant, &model)            → Matched{route, pattern}      404
-//! hold(&plan, &route, &peek)        → Allowed{output cap}           400            what the plan lets a call ask for
+//! hold(&route, home, &peek)         → Wanted{home}                 400            where calls go that rely on kept state
+//! hold(&plan, &route, &peek)        → Allowed{output cap}          400            what the plan lets a call ask for
 //! admit(&mut call, &matched, …)     → Admission{flight, view}      429            all limits at once, or none
 //! forward(&mut call, &admission, …) → Reply{parts, body}           502 503 504, or the upstream's own
 //! meter(reply, call, flight, …)     → Response<ResponseBody>       settles on end, on error, on drop
 //! ```
+//!
+//! Paths that are nothing but kept state, and unknown ones where the file names an upstream for them, leave this way after
+//! the peek: `gateway::by_path` passes them on unread.
 //!
 //! What is known of a call gathers in [`gateway::call::Call`], from authentication on. It ends exactly once: when its answer
 //! is over, when it is refused, or when it is dropped because the client left. [`gateway::settle`] then charges, counts, and
